@@ -1,0 +1,198 @@
+// http_server: HTTP/1.1 with keep-alive and pipelining, a fiber for every connection.
+//
+//     http_server [--host H] [--port N] [--procs N] [--quiet] [--report]
+//
+// `/` is a small page, `/hello` plain text, `/stats` the scheduler's counters as JSON. Ctrl-C or
+// SIGTERM ends it: requests under way are answered, then it exits with status 0. --report prints
+// the CPU time per request then. http/ does the parsing; here is only what waits.
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <gort/gort.hpp>
+#include <string>
+
+#include "http/report.hpp"
+#include "http/session.hpp"
+#include "http/settings.hpp"
+#include "http/signal_thread.hpp"
+#include "http/stats_json.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+constexpr auto kIdleTime = 60s;    // then a silent connection is closed
+constexpr auto kTick = 5s;         // how often the log looks, and how coarse kIdleTime is
+constexpr auto kLastCall = 100ms;  // at the end: for a request that is on its way
+constexpr auto kGrace = 3s;        // at the end: for a request that has begun, or an answer
+constexpr auto kLingerTime = 2s;   // after the last answer: for the peer to take it and close
+constexpr size_t kLingerBytesMax = 1024 * 1024;
+constexpr auto kNoDescriptorPause = 50ms;
+
+// Shared by all fibers; outlives them.
+struct Server {
+  http::Settings settings;
+  gort::net::tcp_listener listener;
+  std::atomic<uint64_t> requests{0};  // of connections that have ended
+  std::atomic<uint64_t> connections{0};
+  std::atomic<unsigned> ticks{0};  // a clock that costs its readers nothing
+};
+
+// Writes all of `out`. At the end of the run it goes on, but not for ever.
+bool write_all(gort::net::tcp_stream& peer, http::Session& session, std::string_view out) {
+  std::error_code ec;
+  while (!out.empty() && !ec) {
+    try {
+      out.remove_prefix(peer.write_some(out, ec));
+    } catch (const gort::stopped&) {
+      session.close_soon();
+      peer.set_deadline(steady_clock::now() + kGrace, ec);
+    }
+  }
+  return !ec;
+}
+
+// Closing at once would reset a connection that has unread input, and the answer with it.
+void linger(gort::net::tcp_stream& peer, std::span<char> buffer) {
+  std::error_code ec;
+  peer.shutdown_write(ec);
+  if (!ec) peer.set_deadline(steady_clock::now() + kLingerTime, ec);
+  size_t n = 0;
+  for (size_t total = 0; !ec && total < kLingerBytesMax; total += n) {
+    n = peer.read_some(buffer, ec);
+    if (n == 0) return;
+  }
+}
+
+void serve(Server& server, gort::net::tcp_stream peer) {
+  http::Session session;
+  std::string out;
+  std::string json;
+  const auto handler = [&json](const http::Request& request) -> http::Reply {
+    if (request.path() != "/stats") return http::pages(request);
+    json = http::to_json(gort::stats());
+    return {.type = "application/json", .body = json};
+  };
+  std::error_code ec;
+  unsigned tick = ~0U;
+  bool ending = false;
+  while (!session.closing()) {
+    // Moving the deadline for every request would be a waste.
+    if (const unsigned now = server.ticks.load(std::memory_order_relaxed); now != tick && !ending) {
+      tick = now;
+      peer.set_deadline(steady_clock::now() + kIdleTime, ec);
+    }
+    size_t n = 0;
+    try {
+      n = peer.read_some(session.buffer(), ec);
+    } catch (const gort::stopped&) {
+      ending = true;
+      session.close_soon();
+      const auto left = session.idle() ? steady_clock::duration(kLastCall) : kGrace;
+      peer.set_deadline(steady_clock::now() + left, ec);
+      continue;
+    }
+    if (ec || n == 0) break;
+    session.feed(n, out, handler);
+    if (!write_all(peer, session, out)) break;
+    out.clear();
+  }
+  server.requests.fetch_add(session.served(), std::memory_order_relaxed);
+  if (session.closing()) linger(peer, session.buffer());
+}
+
+void accept_all(Server& server) {
+  bool complained = false;
+  for (;;) {
+    std::error_code ec;
+    gort::net::tcp_stream peer = server.listener.accept(ec);
+    if (ec == std::errc::operation_canceled) return;  // the signal's thread has closed the listener
+    if (ec) {
+      // No descriptor is left, most likely. Connections that end will free some.
+      if (!complained) std::fprintf(stderr, "http_server: accept: %s\n", ec.message().c_str());
+      complained = true;
+      gort::sleep_for(kNoDescriptorPause);
+      continue;
+    }
+    complained = false;
+    server.connections.fetch_add(1, std::memory_order_relaxed);
+    gort::go(serve, std::ref(server), std::move(peer));
+  }
+}
+
+// Every few seconds, when something has happened, a line about the scheduler.
+void log_stats(Server& server) {
+  uint64_t before = 0;
+  for (;;) {
+    gort::sleep_for(kTick);
+    server.ticks.fetch_add(1, std::memory_order_relaxed);
+    const auto stats = gort::stats();
+    const uint64_t connections = server.connections.load(std::memory_order_relaxed);
+    const bool news = stats.parks > before + 1;  // our own sleep is none
+    before = stats.parks;
+    if (!news || server.settings.quiet) continue;
+    std::fprintf(stderr, "%llu connections; %s\n", static_cast<unsigned long long>(connections),
+                 http::to_line(stats).c_str());
+  }
+}
+
+gort::net::tcp_listener open_listener(const http::Settings& settings, FILE* out) {
+  constexpr uint16_t kFirstPort = 8080;
+  constexpr uint16_t kPortsToTry = 10;
+  if (settings.port >= 0) {
+    return gort::net::tcp_listener::listen(settings.host, static_cast<uint16_t>(settings.port));
+  }
+  std::error_code ec;
+  for (uint16_t port = kFirstPort; port < kFirstPort + kPortsToTry; ++port) {
+    auto listener = gort::net::tcp_listener::listen(settings.host, port, ec);
+    if (!ec) return listener;
+    if (ec != std::errc::address_in_use) break;
+    std::fprintf(out, "Port %d is taken.\n", port);
+  }
+  return gort::net::tcp_listener::listen(settings.host, 0);
+}
+
+void serve_until_signal(Server& server) {
+  const http::Settings& settings = server.settings;
+  FILE* out = settings.quiet ? stderr : stdout;
+  server.listener = open_listener(settings, out);
+  const std::string url = "http://" + server.listener.local_endpoint().to_string();
+  std::fprintf(out, "Serving on %s/\n", url.c_str());
+  if (!settings.quiet) {
+    std::fprintf(out,
+                 "Try:  curl -i %s/hello\n      curl %s/stats\n      wrk -c 64 %s/hello\n"
+                 "Ctrl-C ends it.\n",
+                 url.c_str(), url.c_str(), url.c_str());
+  }
+  std::fflush(out);
+  const http::SignalThread signal_thread([&server] { server.listener.close(); });
+  int procs = 0;
+  gort::run(gort::options{.procs = settings.procs}, [&] {
+    procs = gort::procs();
+    gort::go(log_stats, std::ref(server));
+    accept_all(server);
+  });
+  if (settings.report) http::report("gort", procs, server.requests.load(std::memory_order_relaxed));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Server server;
+  const http::Settings& settings = server.settings;
+  if (!http::parse(argc, argv, server.settings)) {
+    std::fprintf(stderr, "usage: %s %s\n", argv[0], http::kUsage);
+    return 1;
+  }
+  http::SignalThread::block();
+  try {
+    serve_until_signal(server);
+  } catch (const std::exception& error) {
+    const std::string port = settings.port < 0 ? "" : ":" + std::to_string(settings.port);
+    std::fprintf(stderr, "http_server: %s%s: %s\n", settings.host.c_str(), port.c_str(),
+                 error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,62 @@
+// The compiled part of starting fibers, under the templates of spawn.hpp. Not for users.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <stop_token>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "gort/export.hpp"
+
+namespace gort {
+
+struct G;
+
+// How a fiber is made. Zero and empty mean the default.
+struct attrs {
+  std::string_view name = {};  // shown in reports; copied, cut at 31 bytes
+  size_t stack_size = 0;       // bytes of address space, at least 16 KiB; rounded up to a power of two
+};
+
+namespace detail {
+
+// A fiber that is not running yet, with room for its payload near the top of its stack. Throws
+// std::system_error (ENOMEM) or std::logic_error (no runtime is alive).
+struct new_fiber {
+  G* g;
+  void* payload;
+};
+GORT_API new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align);
+// Gives back a fiber that was never started.
+GORT_API void fiber_abandon(G* g) noexcept;
+// Starts it: entry(payload) runs on the fiber. Nobody holds on to it.
+GORT_API void fiber_start(G* g, void (*entry)(void*)) noexcept;
+// Starts it with a handle: `destroy(payload)` runs when fiber and handle are both done with it.
+GORT_API void fiber_start_joinable(G* g, void (*entry)(void*), void (*destroy)(void*)) noexcept;
+
+GORT_API bool fiber_done(const G* g) noexcept;
+// Waits for the end. Throws gort::stopped if the caller is asked to stop; std::system_error
+// (resource_deadlock_would_occur) if it is the fiber itself.
+GORT_API void fiber_join(G* g);
+// The same, but no stop request ends it (destructors).
+GORT_API void fiber_join_always(G* g) noexcept;
+GORT_API void fiber_request_stop(G* g) noexcept;
+GORT_API void fiber_release(G* g) noexcept;
+GORT_API uint64_t fiber_id(const G* g) noexcept;
+GORT_API std::stop_token fiber_stop_token(G* g);
+// The current fiber; nullptr outside.
+GORT_API G* this_g() noexcept;
+
+// An exception left a detached fiber: report and end the process, as std::thread does.
+[[noreturn]] GORT_API void fiber_uncaught() noexcept;
+
+// Payloads bigger than this live on the heap, so that small stacks keep room to run.
+inline constexpr size_t payload_bytes_max = 2048;
+
+}  // namespace detail
+}  // namespace gort

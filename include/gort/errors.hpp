@@ -1,0 +1,37 @@
+// What gort throws beside std::system_error and std::logic_error.
+#pragma once
+
+#include <stdexcept>
+
+#include "gort/export.hpp"
+
+namespace gort {
+
+// Thrown by a cancellable wait of a fiber that has been asked to stop, once in the fiber's life. Not
+// derived from std::exception, so that `catch (const std::exception&)` does not swallow it. Let it pass:
+// a task that ends by it counts as finished.
+class GORT_API stopped {
+ public:
+  stopped() noexcept;
+  ~stopped();
+  stopped(const stopped&) noexcept;
+  stopped& operator=(const stopped&) noexcept;
+};
+
+// Thrown by send on a channel that is or becomes closed, by closing twice, and by closing nil.
+class GORT_API closed_channel : public std::logic_error {
+ public:
+  closed_channel();
+  ~closed_channel() override;
+};
+
+// How a try_ or timed channel operation ended.
+enum class op_status {
+  ok,
+  empty,    // try_recv: nothing there
+  full,     // try_send: no room and no receiver
+  closed,   // the channel is closed (and, for receives, drained)
+  timeout,  // the time limit passed first
+};
+
+}  // namespace gort

@@ -1,0 +1,82 @@
+// The current fiber: giving way, sleeping, who it is.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "gort/export.hpp"
+
+namespace gort {
+
+namespace detail {
+GORT_API void sleep_until_ns(int64_t steady_ns);
+
+// steady_clock is CLOCK_MONOTONIC, gort's own clock. Saturates instead of overflowing.
+template <class Clock, class Duration>
+int64_t steady_ns(const std::chrono::time_point<Clock, Duration>& t) {
+  using std::chrono::steady_clock;
+  if constexpr (std::is_same_v<Clock, steady_clock>) {
+    if (t >= std::chrono::time_point<Clock, Duration>::max()) return INT64_MAX;
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
+  } else {
+    const auto left = t - Clock::now();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               (steady_clock::now() + std::chrono::ceil<steady_clock::duration>(left))
+                   .time_since_epoch())
+        .count();
+  }
+}
+
+template <class Rep, class Period>
+int64_t steady_ns_after(const std::chrono::duration<Rep, Period>& d) {
+  using std::chrono::nanoseconds;
+  const int64_t now = std::chrono::duration_cast<nanoseconds>(
+                          std::chrono::steady_clock::now().time_since_epoch())
+                          .count();
+  if (d <= d.zero()) return now;
+  // In double first: hours::max() must not overflow.
+  if (std::chrono::duration<double, std::nano>(d).count() >
+      static_cast<double>(INT64_MAX - now) - 1e6) {
+    return INT64_MAX;
+  }
+  return now + std::chrono::ceil<nanoseconds>(d).count();
+}
+}  // namespace detail
+
+// Lets other fibers run; returns at once when there are none. Never throws. On a foreign thread:
+// std::this_thread::yield().
+GORT_API void yield() noexcept;
+
+// Sleeps at least until t, measured on the monotonic clock. A time in the past returns at once. Throws
+// gort::stopped if the fiber is asked to stop. On a foreign thread it blocks the thread.
+template <class Clock, class Duration>
+void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
+  detail::sleep_until_ns(detail::steady_ns(t));
+}
+
+// Sleeps at least d.
+template <class Rep, class Period>
+void sleep_for(const std::chrono::duration<Rep, Period>& d) {
+  if (d <= d.zero()) return yield();
+  detail::sleep_until_ns(detail::steady_ns_after(d));
+}
+
+namespace this_fiber {
+
+// True on a fiber, false on every other thread's stack.
+GORT_API bool in_fiber() noexcept;
+// The fiber's number, from 1 on, unique in the process's life; 0 outside fibers.
+GORT_API uint64_t id() noexcept;
+// Its name, shown in reports; empty if none was given.
+GORT_API std::string name();
+// Names it; copied, cut at 31 bytes. No effect outside fibers.
+GORT_API void name(std::string_view text) noexcept;
+// A token that is requested when the fiber is asked to stop. Outside fibers: one that never is.
+GORT_API std::stop_token stop_token();
+
+}  // namespace this_fiber
+
+}  // namespace gort

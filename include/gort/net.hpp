@@ -1,0 +1,207 @@
+// TCP for fibers: listeners, streams, endpoints and name resolution.
+//
+// Every call looks like a blocking one and blocks only the fiber (or the thread, when called from
+// an ordinary one). The rules that hold for all of them:
+//
+//   errors       Each call comes twice: the plain form throws std::system_error; the form with a
+//   trailing
+//                std::error_code& reports there (and clears it on success). Both throw
+//                gort::stopped when the fiber is asked to stop while it waits.
+//   end          Reading 0 bytes into a buffer that is not empty is the end of the stream, not an
+//   error. deadlines    A point in time, sticky until moved, effective on calls under way; a passed
+//   one makes
+//                every call fail with std::errc::timed_out, also when data is there.
+//                time_point::max() removes it.
+//   close()      Wakes everybody who waits for the socket: their calls, and all later ones, fail
+//   with
+//                std::errc::operation_canceled. Returns once the descriptor is closed.
+//   concurrency  Any number of fibers and threads may use one socket. Reads take turns, and so do
+//   writes;
+//                read() and write() are not interleaved with others of their kind. Moving and
+//                destroying are not such uses.
+//   default      A default-constructed or moved-from handle fails with
+//   std::errc::bad_file_descriptor.
+//
+// No call ever raises SIGPIPE.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "gort/export.hpp"
+
+namespace gort::net {
+
+namespace detail {
+class Fd;
+struct SockAddr;
+}  // namespace detail
+
+using time_point = std::chrono::steady_clock::time_point;
+
+// An IPv4 or IPv6 address with a port. A value.
+class GORT_API endpoint {
+ public:
+  endpoint() noexcept = default;  // 0.0.0.0:0
+  // A numeric address: "127.0.0.1", "::1", "fe80::1%eth0". Throws std::system_error
+  // (invalid_argument).
+  endpoint(std::string_view address, uint16_t port);
+  endpoint(std::string_view address, uint16_t port, std::error_code& ec);
+
+  [[nodiscard]] std::string address() const;
+  [[nodiscard]] uint16_t port() const noexcept { return port_; }
+  [[nodiscard]] bool is_v6() const noexcept { return v6_; }
+  // "127.0.0.1:8080", "[::1]:8080"
+  [[nodiscard]] std::string to_string() const;
+
+  friend auto operator<=>(const endpoint&, const endpoint&) noexcept = default;
+
+ private:
+  friend struct detail::SockAddr;
+  bool v6_ = false;
+  std::array<unsigned char, 16> bytes_{};  // network order; IPv4 uses the first four
+  uint32_t scope_ = 0;
+  uint16_t port_ = 0;
+};
+
+// The addresses of a host, in the order in which they should be tried. A numeric host and port
+// never wait; names go to getaddrinfo while the fiber's P runs others. host "" is every local
+// address; service is a port number or a name such as "http". Errors of the resolver have
+// resolve_category().
+[[nodiscard]] GORT_API std::vector<endpoint> resolve(std::string_view host,
+                                                     std::string_view service);
+[[nodiscard]] GORT_API std::vector<endpoint> resolve(std::string_view host,
+                                                     std::string_view service, std::error_code& ec);
+// Values are those of getaddrinfo (EAI_NONAME, ...).
+[[nodiscard]] GORT_API const std::error_category& resolve_category() noexcept;
+
+// A connected TCP socket. Small writes go out at once (TCP_NODELAY) unless set_no_delay(false).
+class GORT_API tcp_stream {
+ public:
+  tcp_stream() noexcept = default;
+  tcp_stream(tcp_stream&& other) noexcept : fd_(std::exchange(other.fd_, nullptr)) {}
+  tcp_stream& operator=(tcp_stream&& other) noexcept;
+  ~tcp_stream();  // closes
+
+  // Tries every address of the host in turn, until the deadline.
+  [[nodiscard]] static tcp_stream connect(std::string_view host, uint16_t port,
+                                          time_point deadline = time_point::max());
+  [[nodiscard]] static tcp_stream connect(std::string_view host, uint16_t port,
+                                          std::error_code& ec);
+  [[nodiscard]] static tcp_stream connect(std::string_view host, uint16_t port, time_point deadline,
+                                          std::error_code& ec);
+  [[nodiscard]] static tcp_stream connect(const endpoint& to,
+                                          time_point deadline = time_point::max());
+  [[nodiscard]] static tcp_stream connect(const endpoint& to, std::error_code& ec);
+  [[nodiscard]] static tcp_stream connect(const endpoint& to, time_point deadline,
+                                          std::error_code& ec);
+
+  // Waits until something is there and reads at most the buffer's size.
+  size_t read_some(std::span<std::byte> to);
+  size_t read_some(std::span<std::byte> to, std::error_code& ec);
+  size_t read_some(std::span<char> to) { return read_some(std::as_writable_bytes(to)); }
+  size_t read_some(std::span<char> to, std::error_code& ec) {
+    return read_some(std::as_writable_bytes(to), ec);
+  }
+
+  // Fills the buffer. Less than its size means that the stream has ended (or, with ec set, failed).
+  size_t read(std::span<std::byte> to);
+  size_t read(std::span<std::byte> to, std::error_code& ec);
+  size_t read(std::span<char> to) { return read(std::as_writable_bytes(to)); }
+  size_t read(std::span<char> to, std::error_code& ec) {
+    return read(std::as_writable_bytes(to), ec);
+  }
+
+  // Waits until the kernel takes something.
+  size_t write_some(std::span<const std::byte> from);
+  size_t write_some(std::span<const std::byte> from, std::error_code& ec);
+  size_t write_some(std::string_view from) { return write_some(std::as_bytes(std::span(from))); }
+  size_t write_some(std::string_view from, std::error_code& ec) {
+    return write_some(std::as_bytes(std::span(from)), ec);
+  }
+
+  // Writes all of it. Less than all was written if ec is set.
+  size_t write(std::span<const std::byte> from);
+  size_t write(std::span<const std::byte> from, std::error_code& ec);
+  size_t write(std::string_view from) { return write(std::as_bytes(std::span(from))); }
+  size_t write(std::string_view from, std::error_code& ec) {
+    return write(std::as_bytes(std::span(from)), ec);
+  }
+
+  // The peer reads the end of the stream; we may read on.
+  void shutdown_write();
+  void shutdown_write(std::error_code& ec);
+
+  void close() noexcept;
+  [[nodiscard]] bool is_open() const noexcept;
+
+  void set_deadline(time_point when);  // both directions
+  void set_deadline(time_point when, std::error_code& ec);
+  void set_read_deadline(time_point when);
+  void set_read_deadline(time_point when, std::error_code& ec);
+  void set_write_deadline(time_point when);
+  void set_write_deadline(time_point when, std::error_code& ec);
+
+  void set_no_delay(bool on);
+  void set_no_delay(bool on, std::error_code& ec);
+
+  [[nodiscard]] endpoint local_endpoint() const;
+  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const;
+  [[nodiscard]] endpoint remote_endpoint() const;
+  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const;
+
+  // For options that have no call here; -1 without a socket. It stays non-blocking and ours.
+  [[nodiscard]] int native_handle() const noexcept;
+
+ private:
+  friend class tcp_listener;
+  explicit tcp_stream(detail::Fd* fd) noexcept : fd_(fd) {}
+  detail::Fd* fd_ = nullptr;
+};
+
+// A TCP socket that accepts connections.
+class GORT_API tcp_listener {
+ public:
+  tcp_listener() noexcept = default;
+  tcp_listener(tcp_listener&& other) noexcept : fd_(std::exchange(other.fd_, nullptr)) {}
+  tcp_listener& operator=(tcp_listener&& other) noexcept;
+  ~tcp_listener();  // closes
+
+  // host "" listens on every local address, IPv6 and IPv4 alike; a name on its first address that
+  // works. Port 0: any free one, see local_endpoint(). SO_REUSEADDR is set.
+  [[nodiscard]] static tcp_listener listen(std::string_view host, uint16_t port);
+  [[nodiscard]] static tcp_listener listen(std::string_view host, uint16_t port,
+                                           std::error_code& ec);
+  [[nodiscard]] static tcp_listener listen(const endpoint& at);
+  [[nodiscard]] static tcp_listener listen(const endpoint& at, std::error_code& ec);
+
+  // Waits for a connection. Without a descriptor left (too_many_files_open) it fails and the
+  // listener stays usable: wait a little and go on.
+  [[nodiscard]] tcp_stream accept();
+  [[nodiscard]] tcp_stream accept(std::error_code& ec);
+
+  void close() noexcept;
+  [[nodiscard]] bool is_open() const noexcept;
+
+  void set_deadline(time_point when);
+  void set_deadline(time_point when, std::error_code& ec);
+
+  [[nodiscard]] endpoint local_endpoint() const;
+  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const;
+  [[nodiscard]] int native_handle() const noexcept;
+
+ private:
+  explicit tcp_listener(detail::Fd* fd) noexcept : fd_(fd) {}
+  detail::Fd* fd_ = nullptr;
+};
+
+}  // namespace gort::net

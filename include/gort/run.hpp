@@ -1,0 +1,145 @@
+// Starting and ending the runtime.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "gort/errors.hpp"
+#include "gort/export.hpp"
+#include "gort/spawn.hpp"
+
+namespace gort {
+
+// What a runtime is made of. Zero means automatic.
+struct options {
+  // How many fibers run at once. Automatic: GORT_PROCS, else the smaller of the affinity mask and the
+  // cgroup's CPU quota (rounded up), at least 1. At most 1024.
+  int procs = 0;
+  // Address space of a fiber's stack in bytes, rounded up to a power of two, 16 KiB to 1 GiB. Only
+  // touched pages cost memory. Automatic: GORT_STACK, else 256 KiB.
+  size_t stack_size = 0;
+  // Most OS threads at once, those blocked in blocking() included. Automatic: GORT_MAX_THREADS, else
+  // 10,000.
+  int max_threads = 0;
+
+  // The automatic values made explicit, from the environment and the machine. A malformed GORT_* variable
+  // is reported once on stderr and ignored.
+  GORT_API static options from_env();
+};
+
+namespace detail {
+
+// Starts a runtime, runs main_fn(arg) as the main fiber on the calling thread's M, ends it. Throws
+// std::logic_error if one is alive, std::invalid_argument for impossible options, std::system_error.
+GORT_API void run_runtime(const options& o, void (*main_fn)(void*), void* arg);
+
+template <class T, class B>
+struct main_frame {
+  B bound;
+  outcome<stored<T>> result;
+
+  template <class... A>
+  explicit main_frame(A&&... a) : bound(std::forward<A>(a)...) {}
+
+  static void entry(void* p) noexcept {
+    auto* self = static_cast<main_frame*>(p);
+    try {
+      if constexpr (std::is_void_v<T>) {
+        self->bound.call(this_g());
+        self->result.template emplace<1>();
+      } else if constexpr (std::is_reference_v<T>) {
+        self->result.template emplace<1>(std::addressof(self->bound.call(this_g())));
+      } else {
+        self->result.template emplace<1>(self->bound.call(this_g()));
+      }
+    } catch (...) {
+      self->result.template emplace<2>(std::current_exception());
+    }
+  }
+
+  T take() {
+    if (result.index() == 2) std::rethrow_exception(std::get<2>(std::move(result)));
+    if constexpr (std::is_reference_v<T>) {
+      return static_cast<T>(*std::get<1>(result));
+    } else if constexpr (!std::is_void_v<T>) {
+      return std::get<1>(std::move(result));
+    }
+  }
+};
+
+}  // namespace detail
+
+// Starts the runtime, runs f(args...) as the main fiber, and returns its value or rethrows its exception.
+// When the main fiber returns, every fiber that is left is asked to stop, and run returns when all have
+// ended: no fiber, thread, timer or descriptor outlives it. The calling thread serves as one of the OS
+// threads meanwhile. Afterwards run may be called again.
+//
+// Errors: std::logic_error if a runtime is alive already (also inside a fiber), std::invalid_argument for
+// impossible options, std::system_error if the kernel refuses what the start needs.
+template <class F, class... Args>
+auto run(const options& o, F&& f, Args&&... args) -> detail::call_result<F, Args...> {
+  using frame = detail::main_frame<detail::call_result<F, Args...>, detail::bound_for<F, Args...>>;
+  frame main(std::forward<F>(f), std::forward<Args>(args)...);
+  detail::run_runtime(o, &frame::entry, &main);
+  return main.take();
+}
+
+template <class F, class... Args>
+  requires(!std::is_same_v<std::decay_t<F>, options>)
+auto run(F&& f, Args&&... args) -> detail::call_result<F, Args...> {
+  return run(options{}, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+// A runtime inside a program that keeps its own threads: alive from construction to destruction.
+//
+//     gort::runtime rt({.procs = 2});
+//     int n = rt.run([] { return compute_with_fibers(); });   // blocks this thread
+//     auto t = rt.spawn(server);                              // does not
+//
+// The destructor asks every fiber to stop and waits for their ends. It must not run on a fiber. Errors as
+// of gort::run. Any thread may call spawn and run.
+class GORT_API runtime {
+ public:
+  explicit runtime(const options& o = {});
+  ~runtime();
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  // Starts a fiber; see gort::spawn.
+  template <class... A>
+  [[nodiscard]] auto spawn(A&&... a) {
+    return gort::spawn(std::forward<A>(a)...);
+  }
+
+  // Runs f(args...) on a fiber and waits for it; its value or exception. Does not stop other fibers.
+  template <class F, class... Args>
+  auto run(F&& f, Args&&... args) {
+    const main_guard guard;
+    return gort::spawn(std::forward<F>(f), std::forward<Args>(args)...).get();
+  }
+
+ private:
+  // A thread waits in run(): a deadlock concerns it.
+  struct GORT_API main_guard {
+    main_guard();
+    ~main_guard();
+  };
+};
+
+// Fibers that are alive, the main fiber included.
+GORT_API uint64_t num_fibers() noexcept;
+// How many fibers the live runtime runs at once; 0 without one.
+GORT_API int procs() noexcept;
+// Processors that this process may use: affinity and cgroup quota, at least 1.
+GORT_API int num_cpus() noexcept;
+// "major.minor.patch".
+GORT_API const char* version() noexcept;
+
+}  // namespace gort

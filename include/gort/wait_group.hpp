@@ -1,0 +1,94 @@
+// wait_group: waits until a number of things have happened.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "gort/detail/fiber.hpp"
+#include "gort/export.hpp"
+#include "gort/fiber.hpp"
+#include "gort/spawn.hpp"
+
+namespace gort {
+
+// A count of things under way, as Go's sync.WaitGroup:
+//
+//     gort::wait_group wg;
+//     for (auto& url : urls) wg.go([&] { fetch(url); });
+//     wg.wait();
+//
+// Fibers and ordinary threads may share one. What was done before a done() happens before the return of
+// the wait() that it ends. May be used again, and destroyed as soon as wait() has returned, even if the
+// last done() has not.
+class GORT_API wait_group {
+ public:
+  constexpr wait_group() noexcept = default;
+  wait_group(const wait_group&) = delete;
+  wait_group& operator=(const wait_group&) = delete;
+
+  // Adds n, which may be negative, to the count. Zero releases every waiter. Throws std::logic_error,
+  // and leaves the count unchanged, if it would fall below zero (or beyond 2^62). Raise the count before
+  // the thing starts, not within it: the waiter may be there first.
+  void add(std::ptrdiff_t n);
+
+  // add(-1).
+  void done() { add(-1); }
+
+  // Waits for the count to be zero, or to have been so since. Throws gort::stopped if the fiber is asked
+  // to stop.
+  void wait() { wait_until_ns(INT64_MAX); }
+
+  // The same with a time limit. False: it passed first.
+  template <class Rep, class Period>
+  [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period>& limit) {
+    return wait_until_ns(detail::steady_ns_after(limit));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration>& when) {
+    return wait_until_ns(detail::steady_ns(when));
+  }
+
+  // Runs f(args...) on a fiber of its own, as gort::go does, and counts it: add(1) now, done() when f has
+  // returned, or was stopped, and what it was made of is destroyed. If no fiber can be made, throws as
+  // gort::go, and the count is as it was.
+  template <class F, class... Args>
+  void go(F&& f, Args&&... args) {
+    using bound = detail::bound_for<F, Args...>;
+    struct counted {
+      wait_group* group;
+      std::optional<bound> call;
+
+      void operator()() {
+        const done_on_exit guard{group};
+        // Here, so that it is destroyed before the guard.
+        bound body = *std::exchange(call, std::nullopt);
+        body.call(detail::this_g());
+      }
+    };
+    add(1);
+    try {
+      gort::go(counted{this, std::optional<bound>(std::in_place, std::forward<F>(f),
+                                                  std::forward<Args>(args)...)});
+    } catch (...) {
+      done();
+      throw;
+    }
+  }
+
+ private:
+  struct done_on_exit {
+    wait_group* group;
+    ~done_on_exit() { group->done(); }
+  };
+
+  // False: the time limit passed.
+  bool wait_until_ns(int64_t until_ns);
+
+  std::atomic<uint64_t> word_{0};  // G1 in src/sync/wait_group.cpp
+};
+
+}  // namespace gort

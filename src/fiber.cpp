@@ -1,0 +1,65 @@
+// The public functions about the current fiber (gort/fiber.hpp), blocking and errors.
+#include "gort/fiber.hpp"
+
+#include <cstring>
+
+#include "gort/blocking.hpp"
+#include "gort/detail/fiber.hpp"
+#include "gort/errors.hpp"
+#include "sched/park.hpp"
+#include "sched/stop.hpp"
+#include "sched/syscall.hpp"
+#include "sched/timer.hpp"
+
+namespace gort {
+
+stopped::stopped() noexcept = default;
+stopped::~stopped() = default;
+stopped::stopped(const stopped&) noexcept = default;
+stopped& stopped::operator=(const stopped&) noexcept = default;
+
+closed_channel::closed_channel() : std::logic_error("gort: the channel is closed") {}
+closed_channel::~closed_channel() = default;
+
+void yield() noexcept { yield_fiber(); }
+
+namespace detail {
+
+G* this_g() noexcept { return current_fiber(); }
+
+void sleep_until_ns(int64_t steady_ns) {
+  if (steady_ns <= os::nanotime()) return;
+  if (stop_pending()) deliver_stop();
+  if (gort::sleep_until_ns(steady_ns) == WakeCause::stopped) deliver_stop();
+}
+
+bool enter_blocking() noexcept { return gort::enter_blocking(); }
+void leave_blocking() noexcept { gort::leave_blocking(); }
+
+}  // namespace detail
+
+namespace this_fiber {
+
+bool in_fiber() noexcept { return current_fiber() != nullptr; }
+
+uint64_t id() noexcept {
+  const G* g = current_fiber();
+  return g != nullptr ? g->id : 0;
+}
+
+std::string name() {
+  const G* g = current_fiber();
+  return g != nullptr ? std::string(static_cast<const char*>(g->name)) : std::string();
+}
+
+void name(std::string_view text) noexcept {
+  if (G* g = current_fiber(); g != nullptr) set_name(g, text);
+}
+
+std::stop_token stop_token() {
+  G* g = current_fiber();
+  return g != nullptr ? token_of(g) : std::stop_token();
+}
+
+}  // namespace this_fiber
+}  // namespace gort

@@ -1,0 +1,368 @@
+#include "net/fd.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <new>
+
+#include "net/sys.hpp"
+#include "os/os.hpp"
+
+namespace gort::net::detail {
+namespace {
+
+// E3. The kernel moves at most 0x7ffff000 bytes per call.
+constexpr size_t kIoBytesMax = size_t{1} << 30;
+
+}  // namespace
+
+const int Fd::kClosed = -ECANCELED;
+
+Fd* Fd::adopt(int fd, int* error) noexcept {
+  PollDesc* poll = netpoll_open(fd, error);
+  if (poll == nullptr) {
+    os::fd_close(fd);
+    return nullptr;
+  }
+  Fd* self = new (std::nothrow) Fd(fd, poll);
+  if (self == nullptr) {
+    netpoll_close(poll);
+    os::fd_close(fd);
+    *error = ENOMEM;
+  }
+  return self;
+}
+
+// ---- Operations
+// ------------------------------------------------------------------------------------
+
+// Deadline and closing come first, also when data is there: netpoll_wait() checks them as well.
+int Fd::prepare(PollMode mode) {
+  Side& s = side(mode);
+  const bool wait = s.readiness == Readiness::refused ||
+                    (s.readiness == Readiness::exhausted && !netpoll_hangup_seen(poll_));  // E2
+  const PollResult r = wait ? netpoll_wait(poll_, mode) : netpoll_check(poll_, mode);
+  switch (r) {
+    case PollResult::ready:
+      s.readiness = Readiness::unknown;
+      return 0;
+    case PollResult::timeout:
+      return -ETIMEDOUT;
+    case PollResult::closing:
+      return kClosed;
+    case PollResult::stopped:
+      break;
+  }
+  deliver_stop();
+}
+
+// One read or write: waits as often as it takes. The turn is held.
+template <class Call>
+long Fd::transfer(PollMode mode, size_t bytes, Call&& call) {
+  bytes = std::min(bytes, kIoBytesMax);
+  Side& s = side(mode);
+  for (;;) {
+    if (const int error = prepare(mode); error != 0) return error;
+    const long n = call(bytes);
+    if (n == -EAGAIN) {
+      s.readiness = Readiness::refused;
+    } else if (n != -EINTR) {
+      // E1
+      if (n > 0 && static_cast<size_t>(n) < bytes) s.readiness = Readiness::exhausted;
+      return n;
+    }
+  }
+}
+
+long Fd::read_some(void* to, size_t bytes) {
+  const Turn turn(*this, PollMode::read);
+  if (turn.error() != 0) return turn.error();
+  // Zero bytes must not look like the end of the stream, nor wait.
+  if (bytes == 0)
+    return netpoll_check(poll_, PollMode::read) == PollResult::timeout ? -ETIMEDOUT : 0;
+  return transfer(PollMode::read, bytes, [&](size_t n) { return sys::recv(fd_, to, n); });
+}
+
+long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
+  const Turn turn(*this, PollMode::read);
+  if (turn.error() != 0) return turn.error();
+  while (*done < bytes) {
+    const long n = transfer(PollMode::read, bytes - *done,
+                            [&](size_t room) { return sys::recv(fd_, to + *done, room); });
+    if (n <= 0) return n;
+    *done += static_cast<size_t>(n);
+  }
+  return 0;
+}
+
+long Fd::write_some(const void* from, size_t bytes) {
+  const Turn turn(*this, PollMode::write);
+  if (turn.error() != 0) return turn.error();
+  if (bytes == 0) {
+    return netpoll_check(poll_, PollMode::write) == PollResult::timeout ? -ETIMEDOUT : 0;
+  }
+  return transfer(PollMode::write, bytes, [&](size_t n) { return sys::send(fd_, from, n); });
+}
+
+long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
+  const Turn turn(*this, PollMode::write);
+  if (turn.error() != 0) return turn.error();
+  while (*done < bytes) {
+    const long n = transfer(PollMode::write, bytes - *done,
+                            [&](size_t left) { return sys::send(fd_, from + *done, left); });
+    if (n < 0) return n;
+    *done += static_cast<size_t>(n);
+  }
+  return 0;
+}
+
+long Fd::accept() {
+  const Turn turn(*this, PollMode::read);
+  if (turn.error() != 0) return turn.error();
+  for (;;) {
+    if (const int error = prepare(PollMode::read); error != 0) return error;
+    const int fd = sys::accept(fd_);
+    if (fd == -EAGAIN) {
+      side(PollMode::read).readiness = Readiness::refused;
+    } else if (fd != -EINTR && fd != -ECONNABORTED) {  // the latter: a peer that has gone again
+      return fd;
+    }
+  }
+}
+
+long Fd::finish_connect() {
+  const Turn turn(*this, PollMode::write);
+  if (turn.error() != 0) return turn.error();
+  for (;;) {
+    side(PollMode::write).readiness = Readiness::refused;
+    if (const int error = prepare(PollMode::write); error != 0) return error;
+    int error = 0;
+    if (const int rc = sys::get_option(fd_, SOL_SOCKET, SO_ERROR, &error); rc != 0) return rc;
+    if (error != 0) return -error;
+    // A wait may end without cause; a socket that has no peer is not connected yet.
+    sockaddr_storage peer;
+    socklen_t bytes = sizeof peer;
+    const int rc = sys::remote_address(fd_, reinterpret_cast<sockaddr*>(&peer), &bytes);
+    if (rc != -ENOTCONN) return rc;
+  }
+}
+
+int Fd::set_deadline(PollMode mode, int64_t when_ns) noexcept {
+  const Ref ref(*this);
+  if (!ref.held()) return kClosed;
+  netpoll_set_deadline(poll_, mode, when_ns);
+  return 0;
+}
+
+// ---- Turns
+// -----------------------------------------------------------------------------------------
+
+int Fd::take_turn(PollMode mode) {
+  // relaxed: the exchange below checks it again.
+  uint64_t word = word_.load(std::memory_order_relaxed);
+  while ((word & (kClosing | taken_bit(mode))) == 0) {
+    // acquire: pairs with pass_turn(); learns the side's readiness from the holder before.
+    if (word_.compare_exchange_weak(word, (word | taken_bit(mode)) + kRef,
+                                    std::memory_order_acquire, std::memory_order_relaxed)) {
+      return 0;
+    }
+  }
+  return (word & kClosing) != 0 ? kClosed : queue_for_turn(mode);
+}
+
+int Fd::queue_for_turn(PollMode mode) {
+  if (stop_pending()) deliver_stop();
+  Waiter w;
+  w.fd = this;
+  w.mode = mode;
+  w.reason = mode == PollMode::read ? WaitReason::net_read : WaitReason::net_write;
+  w.lock = &lock_;
+  // A wait in a destructor during unwinding does not throw.
+  w.cancel = std::uncaught_exceptions() == 0 ? &Fd::cancel : nullptr;
+  lock_.lock();
+  uint64_t word = word_.load(std::memory_order_relaxed);  // relaxed: checked by the exchanges
+  for (;;) {
+    if ((word & kClosing) != 0) {
+      lock_.unlock();
+      return kClosed;
+    }
+    const bool taken = (word & taken_bit(mode)) != 0;
+    const uint64_t bit = taken ? queued_bit(mode) : taken_bit(mode);
+    // acquire: as in take_turn().
+    if (word_.compare_exchange_weak(word, (word | bit) + kRef, std::memory_order_acquire,
+                                    std::memory_order_relaxed)) {
+      if (taken) break;
+      lock_.unlock();
+      return 0;
+    }
+  }
+  side(mode).queue.push(&w);  // F3
+  switch (park(w)) {
+    case WakeCause::notified:  // the turn was passed to us; our reference now is the operation's
+      return 0;
+    case WakeCause::stopped:
+      drop_ref();
+      deliver_stop();
+    default:
+      drop_ref();
+      return kClosed;
+  }
+}
+
+void Fd::pass_turn(PollMode mode) noexcept {
+  uint64_t word = word_.load(std::memory_order_relaxed);  // relaxed: checked by the exchange
+  do {
+    if ((word & queued_bit(mode)) != 0) return pass_turn_on(mode);
+    // release: publishes the side's readiness to the next holder, and our last use of the
+    // descriptor to whoever closes it; acquire: if that is us, learns the same from the others
+    // (F1).
+  } while (!word_.compare_exchange_weak(word, (word & ~taken_bit(mode)) - kRef,
+                                        std::memory_order_acq_rel, std::memory_order_relaxed));
+  if (word < 2 * kRef) last_out();
+}
+
+void Fd::pass_turn_on(PollMode mode) noexcept {
+  lock_.lock();
+  Queue& queue = side(mode).queue;
+  Waiter* w = queue.pop();
+  // Both as in pass_turn(); nobody but us can change the flag (F3).
+  if (w == nullptr) {
+    const uint64_t before = word_.fetch_sub(taken_bit(mode) + kRef, std::memory_order_acq_rel);
+    lock_.unlock();
+    if (before < 2 * kRef) last_out();
+    return;
+  }
+  if (queue.first == nullptr) word_.fetch_and(~queued_bit(mode), std::memory_order_relaxed);
+  G* g = w->g;
+  w->cause = WakeCause::notified;
+  word_.fetch_sub(kRef, std::memory_order_acq_rel);  // never the last: w has one
+  lock_.unlock();
+  ready(g);
+}
+
+// Runs on any thread, for a stop request; the Waiter's reference keeps us alive.
+bool Fd::cancel(Wait* wait) noexcept {
+  auto* w = static_cast<Waiter*>(wait);
+  Fd& self = *w->fd;
+  LockGuard guard(self.lock_);
+  Queue& queue = self.side(w->mode).queue;
+  if (!queue.remove(w)) return false;
+  // relaxed: F3, under the lock.
+  if (queue.first == nullptr) {
+    self.word_.fetch_and(~queued_bit(w->mode), std::memory_order_relaxed);
+  }
+  return true;
+}
+
+// ---- References and closing
+// --------------------------------------------------------------------------
+
+bool Fd::take_ref() noexcept {
+  uint64_t word = word_.load(std::memory_order_relaxed);  // relaxed: checked by the exchange
+  while ((word & kClosing) == 0) {
+    // relaxed: a reference gives no right to what a turn protects.
+    if (word_.compare_exchange_weak(word, word + kRef, std::memory_order_relaxed,
+                                    std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Fd::drop_ref() noexcept {
+  // acq_rel: as in pass_turn().
+  if (word_.fetch_sub(kRef, std::memory_order_acq_rel) < 2 * kRef) last_out();
+}
+
+// F1. Nothing of *this is touched after the lock has been released.
+void Fd::last_out() noexcept {
+  netpoll_close(poll_);
+  os::fd_close(fd_);
+  GList woken;
+  lock_.lock();
+  gone_ = true;
+  while (Waiter* w = closers_.pop()) woken.push_back(w->g);
+  lock_.unlock();
+  if (!woken.empty()) ready_list(woken);
+}
+
+bool Fd::is_open() const noexcept {
+  // relaxed: the answer may be out of date at once.
+  return (word_.load(std::memory_order_relaxed) & kClosing) == 0;
+}
+
+void Fd::close() noexcept {
+  owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: F4, the handle keeps us alive now
+  // acq_rel: what was done before close() is visible to those who see the closing.
+  const uint64_t before = word_.fetch_or(kClosing, std::memory_order_acq_rel);
+  if ((before & kClosing) == 0) {
+    netpoll_evict(poll_);
+    GList woken;
+    lock_.lock();
+    for (const PollMode mode : {PollMode::read, PollMode::write}) {
+      while (Waiter* w = side(mode).queue.pop()) {
+        w->cause = WakeCause::closed;
+        woken.push_back(w->g);
+      }
+    }
+    word_.fetch_and(~(kReadQueued | kWriteQueued), std::memory_order_relaxed);  // relaxed: F3
+    lock_.unlock();
+    if (!woken.empty()) ready_list(woken);
+    drop_ref();
+  }
+  wait_until_gone();
+  // acq_rel: the last owner's delete comes after everybody's last access.
+  if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+void Fd::wait_until_gone() noexcept {
+  Waiter w;
+  w.reason = WaitReason::net_read;
+  w.lock = &lock_;
+  lock_.lock();
+  if (gone_) {
+    lock_.unlock();
+    return;
+  }
+  closers_.push(&w);
+  (void)park(w);
+}
+
+void Fd::destroy() noexcept {
+  close();
+  // acq_rel: as in close().
+  if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+// ---- Queue
+// --------------------------------------------------------------------------------------------
+
+void Fd::Queue::push(Waiter* w) noexcept {
+  w->next = nullptr;
+  (last == nullptr ? first : last->next) = w;
+  last = w;
+}
+
+Fd::Waiter* Fd::Queue::pop() noexcept {
+  Waiter* w = first;
+  if (w != nullptr) {
+    first = w->next;
+    if (first == nullptr) last = nullptr;
+  }
+  return w;
+}
+
+bool Fd::Queue::remove(Waiter* wanted) noexcept {
+  Waiter* before = nullptr;
+  for (Waiter* w = first; w != nullptr; before = w, w = w->next) {
+    if (w != wanted) continue;
+    (before == nullptr ? first : before->next) = w->next;
+    if (last == w) last = before;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace gort::net::detail

@@ -1,0 +1,28 @@
+// sys: the socket calls of the kernel, with the result or -errno. Used by src/net only.
+//
+// Every function is out of line: __errno_location() is declared const, so a compiler that saw two
+// calls of one fiber could reuse the first thread's address after the fiber has moved to another
+// thread.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstddef>
+
+namespace gort::net::sys {
+
+// All descriptors are made close-on-exec and non-blocking.
+int socket(int family, int type) noexcept;
+int accept(int fd) noexcept;
+int bind(int fd, const sockaddr* address, socklen_t bytes) noexcept;
+int listen(int fd) noexcept;  // with the longest queue the kernel allows
+int connect(int fd, const sockaddr* address, socklen_t bytes) noexcept;
+long recv(int fd, void* to, size_t bytes) noexcept;
+long send(int fd, const void* from, size_t bytes) noexcept;  // never raises SIGPIPE
+int shutdown_write(int fd) noexcept;
+int set_option(int fd, int level, int name, int value) noexcept;
+int get_option(int fd, int level, int name, int* value) noexcept;
+int local_address(int fd, sockaddr* address, socklen_t* bytes) noexcept;
+int remote_address(int fd, sockaddr* address, socklen_t* bytes) noexcept;
+
+}  // namespace gort::net::sys

@@ -1,0 +1,39 @@
+// pipe: pipes and the four calls on a descriptor that the layers above need.
+//
+// They go through libc, so that the sanitizers see the buffers and the order that a descriptor
+// establishes. All are noinline: see syscall.hpp about errno.
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "os/os.hpp"
+
+namespace gort::os {
+
+[[gnu::noinline]] int pipe2(int fds[2], int flags) noexcept {
+  return ::pipe2(fds, O_CLOEXEC | O_NONBLOCK | flags) == 0 ? 0 : -errno;
+}
+
+[[gnu::noinline]] int eventfd() noexcept {
+  const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return fd >= 0 ? fd : -errno;
+}
+
+[[gnu::noinline]] long fd_read(int fd, void* buf, size_t n) noexcept {
+  const ssize_t got = ::read(fd, buf, n);
+  return got >= 0 ? got : -errno;
+}
+
+[[gnu::noinline]] long fd_write(int fd, const void* buf, size_t n) noexcept {
+  const ssize_t put = ::write(fd, buf, n);
+  return put >= 0 ? put : -errno;
+}
+
+// Once only: after EINTR Linux has closed the descriptor, and its number may already be another's.
+[[gnu::noinline]] void fd_close(int fd) noexcept {
+  ::close(fd);
+}
+
+}  // namespace gort::os

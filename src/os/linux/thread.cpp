@@ -1,0 +1,172 @@
+// thread: making Ms' threads and ending them. Implements the section "Threads" of os.hpp over the
+// back ends of thread.hpp, where the invariants T1 to T4 are stated.
+//
+// Called by the scheduler's idle.cpp (Ms) and runtime.cpp (sysmon, joining at the end). Making a
+// thread takes malloc's lock and libc's list lock: never call it in a handler, nor while the
+// runtime holds a lock of its own that a handler wants.
+#include "os/linux/thread.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/check.hpp"
+#include "os/linux/glibc_thread.hpp"
+#include "os/linux/syscall.hpp"
+#include "os/settings.hpp"
+
+namespace gort::os {
+namespace {
+
+constexpr unsigned long kTimerSlackNs =
+    1;  // the default, 50 us, would be added to every timed sleep
+constexpr int64_t kNsPerSecond = 1'000'000'000;
+
+struct Attempt {
+  ThreadBackend backend;
+  mOS& os;
+  size_t stack_bytes;
+};
+
+int attempt_once(void* arg) noexcept {
+  const Attempt& a = *static_cast<Attempt*>(arg);
+  return a.backend == ThreadBackend::clone ? glibc_thread_start(a.os, a.stack_bytes)
+                                           : pthread_start(a.os, a.stack_bytes);
+}
+
+void pause_ns(int64_t ns) noexcept {
+  const struct { int64_t sec, nsec; } time{ns / kNsPerSecond, ns % kNsPerSecond};
+  raw_syscall(SYS_nanosleep, &time, nullptr);  // all signals are blocked: it is not cut short
+}
+
+// What newosproc() uses when nobody has chosen before.
+ThreadBackend backend_or_choose() noexcept {
+  const ThreadBackend chosen = thread_backend();
+  if (chosen != ThreadBackend::none) return chosen;
+  std::string error;
+  if (choose_thread_backend(settings().threads, &error)) return thread_backend();
+  // Another thread may have chosen between the two looks; then there is no reason to refuse.
+  return thread_backend();
+}
+
+}  // namespace
+
+int newosproc(mOS& os, void (*start)(void*), void* arg, size_t stack_bytes) noexcept {
+  const ThreadBackend backend = backend_or_choose();
+  if (backend == ThreadBackend::none) return -ENOTSUP;
+  return newosproc_on(backend, os, start, arg, stack_bytes);
+}
+
+void newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept {
+  const int error = newosproc_on(ThreadBackend::pthread, os, start, arg, stack_bytes);
+  if (error == 0) return;
+  std::fprintf(stderr,
+               "gort: can not make a thread: error %d with %d threads in the process "
+               "(see ulimit -u and the cgroup's pids.max)\n",
+               -error, count_threads());
+  std::exit(1);
+}
+
+int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg,
+                 size_t stack_bytes) noexcept {
+  os.start = start;
+  os.start_arg = arg;
+  os.backend = backend;
+  // relaxed: the thread that could read it does not exist yet, and its start publishes everything.
+  os.tid.store(0, std::memory_order_relaxed);
+  os.thread.store(nullptr, std::memory_order_relaxed);
+  const uint64_t old_mask = signal_mask_set(kAllButLibcSignals);  // T4
+  os.creator_mask = old_mask;
+  Attempt attempt{backend, os, stack_bytes == 0 ? kThreadStackBytes : stack_bytes};
+  const int error = retry_on_eagain(attempt_once, &attempt, pause_ns);
+  // T2: os is not ours any more, unless the attempt has failed.
+  if (error != 0) os.backend = ThreadBackend::none;
+  signal_mask_set(old_mask);
+  return error;
+}
+
+int retry_on_eagain(int (*attempt)(void*), void* arg, void (*pause_ns)(int64_t)) noexcept {
+  for (int i = 1;; ++i) {
+    const int error = attempt(arg);
+    if (error != -EAGAIN || i == kAttempts) return error;
+    pause_ns(i * kPauseStepNs);
+  }
+}
+
+void* thread_main(void* arg) noexcept {
+  mOS& os = *static_cast<mOS*>(arg);
+  // release: pairs with the acquire in mdestroy(), which learns whom to join. The clone back end
+  // has set it before the thread existed, to the same value.
+  os.thread.store(reinterpret_cast<void*>(pthread_self()), std::memory_order_release);
+  os.start(os.start_arg);
+  return nullptr;
+}
+
+void minit(mOS& os) noexcept {
+  const int slack = static_cast<int>(raw_syscall(SYS_prctl, PR_GET_TIMERSLACK));
+  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
+  if (os.backend == ThreadBackend::none) {
+    os.timer_slack_ns = std::max(slack, 0);  // a borrowed thread keeps its mask and gets this back
+  } else {
+    signal_mask_set(os.creator_mask & kAllButLibcSignals);
+  }
+  // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
+  os.tid.store(gettid(), std::memory_order_release);
+}
+
+void unminit(mOS& os) noexcept {
+  // relaxed: only this thread has written it; readers that still use it send to a living thread.
+  os.tid.store(0, std::memory_order_relaxed);
+  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, os.timer_slack_ns);  // 0: the process's default
+}
+
+void mdestroy(mOS& os) noexcept {
+  if (os.backend == ThreadBackend::none) return;  // borrowed, or never made
+  // acquire: pairs with the release in thread_main(). Null only in the moment between the creation
+  // of a pthread and its first instruction, so that yielding is enough.
+  while (os.thread.load(std::memory_order_acquire) == nullptr) osyield();
+  if (os.backend == ThreadBackend::clone) {
+    glibc_thread_reap(os);
+  } else {
+    pthread_reap(os);
+  }
+  // relaxed: the thread is gone, and os is the caller's alone.
+  os.thread.store(nullptr, std::memory_order_relaxed);
+  os.tid.store(0, std::memory_order_relaxed);
+  os.backend = ThreadBackend::none;
+}
+
+uint64_t signal_mask_set(uint64_t mask) noexcept {
+  uint64_t old = 0;
+  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &old, sizeof mask);
+  return old;
+}
+
+// The kernel also tells the number as the link count of the directory, but only some kernels do.
+int count_threads() noexcept {
+  const long fd =
+      raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (fd < 0) return static_cast<int>(fd);
+  alignas(dirent64) char entries[4096];
+  int count = 0;
+  long got = 0;
+  while ((got = raw_syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0) {
+    for (long at = 0; at < got;) {
+      const dirent64* entry = reinterpret_cast<const dirent64*>(entries + at);
+      if (entry->d_name[0] != '.') ++count;
+      at += entry->d_reclen;
+    }
+  }
+  raw_syscall(SYS_close, fd);
+  return got < 0 ? static_cast<int>(got) : count;
+}
+
+}  // namespace gort::os

@@ -1,0 +1,287 @@
+// The composition root: puts a runtime together and takes it apart. The only file that may include
+// everything.
+//
+// Start: settings and options are checked before anything is made; then the poller, the Ps, sysmon (an
+// ordinary thread, which the clone back end wants to see first, src/os/linux/thread.cpp), and for run()
+// the calling thread as the first M. Everything else is made on demand.
+//
+// End: the main fiber's end, or the destructor, asks every fiber to stop; the last fiber's end sets the
+// phase to exiting and wakes every idle M; Ms leave their loops and are joined; then visitors (sched.hpp)
+// are waited for, and everything is released.
+#include "gort/run.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+#include "gort/stats.hpp"
+#include "os/os.hpp"
+#include "os/settings.hpp"
+#include "sched/idle.hpp"
+#include "sched/loop.hpp"
+#include "sched/netpoll_internal.hpp"
+#include "sched/park.hpp"
+#include "sched/pools.hpp"
+#include "sched/sched.hpp"
+#include "sched/spawn.hpp"
+#include "sched/stop.hpp"
+#include "sched/sysmon.hpp"
+
+namespace gort {
+namespace {
+
+constexpr int kThreadsDefault = 10'000;  // as in Go
+constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
+constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
+
+// One runtime at a time; held from the check to the publication and over the whole end.
+std::atomic<bool> taken{false};
+
+void check_options(const options& o) {
+  if (o.procs < 0 || o.procs > kMaxProcs) {
+    throw std::invalid_argument("gort: options.procs must be from 0 (automatic) to 1024");
+  }
+  if (o.stack_size > kStackMax) {
+    throw std::invalid_argument("gort: options.stack_size must be at most 1 GiB");
+  }
+  if (o.max_threads < 0) {
+    throw std::invalid_argument("gort: options.max_threads must not be negative");
+  }
+}
+
+options complete(options o) {
+  const os::Settings& env = os::settings();
+  if (o.procs == 0) o.procs = env.procs != 0 ? env.procs : os::getproccount();
+  if (o.stack_size == 0) o.stack_size = env.stack_size;
+  if (o.stack_size == 0) o.stack_size = StackPool::kDefaultStackBytes;
+  o.stack_size = std::bit_ceil(std::max(o.stack_size, kStackMin));
+  if (o.max_threads == 0) o.max_threads = env.max_threads != 0 ? env.max_threads : kThreadsDefault;
+  o.procs = std::min(o.procs, kMaxProcs);
+  return o;
+}
+
+void apply_debug(Sched& s) {
+  const auto& debug = os::settings().debug;
+  if (const auto it = debug.find("schedtrace"); it != debug.end()) {
+    s.schedtrace_ns = std::stoll(it->second) * 1'000'000;
+  }
+  if (const auto it = debug.find("deadlock"); it != debug.end()) {
+    s.deadlock = it->second == "strict" ? DeadlockMode::strict
+                 : it->second == "off"  ? DeadlockMode::off
+                                        : DeadlockMode::on;
+  }
+}
+
+void make_procs(Sched& s, int n) {
+  s.nprocs = n;
+  s.procs = new P[static_cast<size_t>(n)];
+  uint64_t seed;
+  os::getRandomData(std::as_writable_bytes(std::span(&seed, 1)));
+  for (int i = n - 1; i >= 0; --i) {
+    P& p = s.procs[i];
+    p.id = i;
+    p.alone = n == 1;
+    p.random.seed(seed + static_cast<uint64_t>(i));
+    p.idle_link = s.idle_p;
+    s.idle_p = &p;
+  }
+  s.idle_p_count.store(n, std::memory_order_relaxed);  // relaxed: not published yet
+}
+
+void choose_threads() {
+  std::string error;
+  if (!os::choose_thread_backend(os::settings().threads, &error)) {
+    throw std::system_error(std::make_error_code(std::errc::not_supported), "gort: " + error);
+  }
+}
+
+void start_sched(const options& wish) {
+  check_options(wish);
+  if (taken.exchange(true, std::memory_order_acq_rel)) {  // acq_rel: with the release at the end
+    throw std::logic_error("gort: a runtime is alive already");
+  }
+  try {
+    os::osinit();
+    const options o = complete(wish);
+    choose_threads();
+    auto s = std::make_unique<Sched>();
+    s->max_threads = o.max_threads;
+    s->stack_bytes = o.stack_size;
+    apply_debug(*s);
+    make_procs(*s, o.procs);
+    const int error = netpoll_init(*s);
+    if (error < 0) {
+      delete[] s->procs;
+      throw std::system_error(-error, std::system_category(), "gort: the poller");
+    }
+    // release: publishes the runtime to foreign threads.
+    live_sched.store(s.release(), std::memory_order_release);
+  } catch (...) {
+    taken.store(false, std::memory_order_release);
+    throw;
+  }
+  Sched& s = sched();
+  s.stacks = pool_for(s.stack_bytes);
+  start_sysmon();
+}
+
+// An M that is just making a thread finishes that first; while exiting no other follows (start_m).
+void await_starting(Sched& s) noexcept {
+  for (;;) {
+    {
+      LockGuard guard(s.lock);
+      if (s.m_starting == 0) return;
+    }
+    os::osyield();
+  }
+}
+
+void join_threads(Sched& s) noexcept {
+  await_starting(s);
+  for (;;) {
+    M* m;
+    {
+      LockGuard guard(s.lock);
+      m = s.all_m;
+      if (m != nullptr) s.all_m = m->all_link;
+    }
+    if (m == nullptr) return;
+    // relaxed: -1 was written by the thread that failed to start it, before we got the lock.
+    if (m != s.main_m && m->os.tid.load(std::memory_order_relaxed) != -1) os::mdestroy(m->os);
+    delete m;
+  }
+}
+
+void end_sched() noexcept {
+  Sched& s = sched();
+  join_threads(s);
+  stop_sysmon();
+  Visitor::wait_for_none();
+  for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
+  destroy_pools(s);
+  netpoll_fini(s);
+  delete[] s.procs;
+  live_sched.store(nullptr, std::memory_order_release);
+  delete &s;
+  taken.store(false, std::memory_order_release);
+}
+
+// The calling thread becomes an M with a P.
+M* enter_main_m(Sched& s) {
+  M* m = new M;
+  m_enter(m);
+  {
+    LockGuard guard(s.lock);
+    m->id = s.m_count++;
+    m->all_link = s.all_m;
+    s.all_m = m;
+    s.main_m = m;
+  }
+  if (try_take_idle_p(m) == nullptr) fatal("I5: no idle P at the start", __FILE__, __LINE__);
+  return m;
+}
+
+struct MainCall {
+  void (*fn)(void*);
+  void* arg;
+  static void entry(void* p) noexcept {
+    auto* self = *static_cast<MainCall**>(p);
+    self->fn(self->arg);
+    stop_all();
+  }
+};
+
+}  // namespace
+
+options options::from_env() { return complete(options{}); }
+
+namespace detail {
+
+void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
+  if (current_m() != nullptr) throw std::logic_error("gort: run() inside a fiber");
+  start_sched(o);
+  Sched& s = sched();
+  s.main_runs.store(1, std::memory_order_relaxed);  // relaxed: nobody looks before the first fiber
+  M* m = enter_main_m(s);
+  MainCall call{main_fn, arg};
+  const attrs named{.name = "main"};
+  const new_fiber f = [&] {
+    try {
+      return fiber_create(&named, sizeof(MainCall*), alignof(MainCall*));
+    } catch (...) {
+      s.phase.store(Phase::exiting, std::memory_order_seq_cst);
+      set_current_m(nullptr);
+      end_sched();
+      throw;
+    }
+  }();
+  *static_cast<MainCall**>(f.payload) = &call;
+  fiber_start(f.g, MainCall::entry);
+  schedule_loop(m);
+  m_leave();
+  end_sched();
+}
+
+}  // namespace detail
+
+runtime::runtime(const options& o) {
+  if (current_m() != nullptr) throw std::logic_error("gort: a runtime inside a fiber");
+  start_sched(o);
+}
+
+runtime::~runtime() {
+  if (current_m() != nullptr) fatal("a runtime is destroyed by a fiber", __FILE__, __LINE__);
+  stop_all();
+  sched().exit_note.sleep();
+  end_sched();
+}
+
+runtime::main_guard::main_guard() {
+  sched().main_runs.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D4 in deadlock.cpp
+}
+runtime::main_guard::~main_guard() { sched().main_runs.fetch_sub(1, std::memory_order_seq_cst); }
+
+uint64_t num_fibers() noexcept { return runtime_alive() ? count_fibers() : 0; }
+int procs() noexcept { return runtime_alive() ? sched().nprocs : 0; }
+int num_cpus() noexcept { return os::getproccount(); }
+const char* version() noexcept { return GORT_VERSION_STRING; }
+
+runtime_stats stats() {
+  runtime_stats r;
+  if (!runtime_alive()) return r;
+  Sched& s = sched();
+  r.fibers = count_fibers();
+  for (int i = 0; i < s.nprocs; ++i) {
+    const P& p = s.procs[i];
+    r.spawned += p.counters.spawned.get();
+    r.switches += p.counters.switches.get();
+    r.steals += p.counters.steals.get();
+    r.parks += p.counters.parks.get();
+    r.wakes += p.counters.wakes.get();
+    r.procs.push_back({p.runq.size()});
+  }
+  {
+    LockGuard guard(s.lock);
+    r.spawned += s.foreign_spawned.get();
+    r.handoffs = s.handoffs.get();
+    r.threads = s.m_count - s.m_gone;
+    for (const M* m = s.idle_m; m != nullptr; m = m->idle_next) ++r.idle_threads;
+    if (s.poller_m != nullptr) ++r.idle_threads;
+  }
+  const StackTotals stacks = stack_totals();
+  r.stack_bytes_reserved = stacks.reserved_bytes;
+  r.stack_bytes_resident = stacks.resident_bytes;
+  r.guard = stacks.guard;
+  switch (os::thread_backend()) {
+    case os::ThreadBackend::none: break;
+    case os::ThreadBackend::clone: r.thread_backend = "clone"; break;
+    case os::ThreadBackend::pthread: r.thread_backend = "pthread"; break;
+  }
+  r.thread_backend_reason = os::thread_backend_reason();
+  return r;
+}
+
+}  // namespace gort

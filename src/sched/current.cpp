@@ -1,0 +1,79 @@
+#include "sched/current.hpp"
+
+#include <cstdlib>
+#include <new>
+
+#include "base/check.hpp"
+
+namespace gort {
+
+extern "C" {
+thread_local constinit Tls gort_tls{nullptr, nullptr};
+}
+
+#if !defined(__x86_64__)
+__attribute__((noinline)) M* current_m() noexcept {
+  asm volatile("" ::: "memory");
+  return gort_tls.m;
+}
+#endif
+
+__attribute__((noinline)) void set_current_m(M* m) noexcept { gort_tls.m = m; }
+
+namespace {
+
+// Stand-ins of foreign threads are recycled and never freed: a waker may still look at the word of one
+// whose thread has gone on and ended (a spurious futex wake at most).
+struct ForeignPool {
+  Lock lock;
+  G* free = nullptr;
+};
+ForeignPool foreign_pool;
+
+G* take_foreign() noexcept {
+  {
+    LockGuard guard(foreign_pool.lock);
+    if (G* g = foreign_pool.free; g != nullptr) {
+      foreign_pool.free = g->link;
+      g->link = nullptr;
+      return g;
+    }
+  }
+  void* memory = std::aligned_alloc(alignof(G), sizeof(G));
+  GORT_CHECK(memory != nullptr, "out of memory for a foreign thread's record");
+  G* g = new (memory) G;
+  g->kind = GKind::thread;
+  g->state.store(GState::running, std::memory_order_relaxed);  // relaxed: not shared before it waits
+  return g;
+}
+
+// Gives the stand-in back when its thread ends.
+struct ForeignReturn {
+  G* g = nullptr;
+  ~ForeignReturn() {
+    if (g == nullptr) return;
+    LockGuard guard(foreign_pool.lock);
+    g->link = foreign_pool.free;
+    foreign_pool.free = g;
+    gort_tls.thread = nullptr;
+  }
+};
+thread_local ForeignReturn foreign_return;
+
+}  // namespace
+
+__attribute__((noinline)) G* foreign_g() noexcept {
+  if (gort_tls.thread == nullptr) {
+    G* g = take_foreign();
+    gort_tls.thread = g;
+    foreign_return.g = g;
+  }
+  return gort_tls.thread;
+}
+
+G* current_g() noexcept {
+  M* m = current_m();
+  return m != nullptr ? m->cur : foreign_g();
+}
+
+}  // namespace gort

@@ -1,0 +1,51 @@
+// current: which M, and which G, is running here. The one place that reads thread_local storage.
+//
+// A compiler may keep the address of a thread_local across a switch of stacks (GCC PR 26461), and the
+// fiber may come back on another thread. So no thread_local is read directly: on x86-64 by volatile
+// assembly, which is not cached or moved over other volatile assembly and calls; elsewhere by a function
+// that is never inlined.
+#pragma once
+
+#include "sched/g.hpp"
+#include "sched/m.hpp"
+
+namespace gort {
+
+struct Tls {
+  M* m;       // the M this thread is, or nullptr on a foreign thread
+  G* thread;  // a foreign thread's stand-in G, made on first use
+};
+
+extern "C" {
+__attribute__((tls_model("initial-exec"), visibility("hidden"))) extern thread_local constinit Tls
+    gort_tls;
+}
+
+#if defined(__x86_64__)
+[[nodiscard]] inline M* current_m() noexcept {
+  M* m;
+  asm volatile(
+      "movq gort_tls@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(m)
+      :
+      : "memory");
+  return m;
+}
+#else
+[[nodiscard]] M* current_m() noexcept;
+#endif
+
+void set_current_m(M* m) noexcept;
+
+// The G that runs here: a fiber, g0, or on a foreign thread its stand-in (made on first use).
+[[nodiscard]] G* current_g() noexcept;
+[[nodiscard]] G* foreign_g() noexcept;
+
+// The current fiber, or nullptr where none is (g0, foreign thread).
+[[nodiscard]] inline G* current_fiber() noexcept {
+  M* m = current_m();
+  return m != nullptr && m->cur->kind == GKind::fiber ? m->cur : nullptr;
+}
+
+}  // namespace gort

@@ -1,0 +1,81 @@
+// The deadlock report. A runtime is dead when no fiber can ever run again:
+//
+//   D1  every P is idle, so no fiber runs, and every queue is empty (I2 in idle.cpp),
+//   D2  no timer is armed, no fiber waits for a descriptor, none is inside blocking(),
+//   D3  no foreign thread is alive that is not itself asleep in one of our objects without a time limit,
+//   D4  somebody waits in run(): an idle embedded runtime is no deadlock,
+//   D5  fibers are left,
+//   D6  none is in the hands of somebody without a P: the poller and sysmon take timers and descriptors
+//       out before they queue the fibers. The poller is made to look for itself.
+//
+// All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts the
+// process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends later is
+// noticed by sysmon, which looks once a second while everything else holds (deadlock_suspected).
+#include "sched/deadlock.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "sched/netpoll_internal.hpp"
+#include "sched/report.hpp"
+#include "sched/sched.hpp"
+#include "sched/spawn.hpp"
+
+namespace gort {
+namespace {
+
+constexpr int kStatus = 2;
+
+enum class Asleep : uint8_t { no, all_but_poller, all };
+
+Asleep all_asleep(Sched& s) noexcept {
+  LockGuard guard(s.lock);
+  if (s.deadlock == DeadlockMode::off) return Asleep::no;
+  // relaxed: under the lock, or behind it.
+  if (s.idle_p_count.load(std::memory_order_relaxed) != s.nprocs) return Asleep::no;  // D1
+  if (s.globq.approx_size() != 0 || s.blocking_count != 0) return Asleep::no;         // D1, D2
+  if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
+  for (int i = 0; i < s.nprocs; ++i) {
+    if (s.procs[i].timers.size() != 0) return Asleep::no;                             // D2
+  }
+  if (netpoll_wanted()) return Asleep::no;                                            // D2
+  if (s.main_runs.load(std::memory_order_relaxed) == 0) return Asleep::no;            // D4
+  if (count_fibers() == 0) return Asleep::no;                                         // D5
+  // seq_cst: D6, behind the looks at timers and descriptors.
+  if (s.sysmon_polls.load(std::memory_order_seq_cst)) return Asleep::no;
+  return s.polling_m != nullptr ? Asleep::all_but_poller : Asleep::all;
+}
+
+bool foreign_thread_alive(Sched& s) noexcept {
+  if (s.deadlock == DeadlockMode::strict) return false;
+  int ours;
+  {
+    LockGuard guard(s.lock);
+    ours = s.m_count - s.m_gone + 1;  // and sysmon
+  }
+  const int all = os::count_threads() - kSanitizerThreads;
+  const auto parked = static_cast<int>(foreign_parked.load(std::memory_order_seq_cst));
+  return all < 0 || all - ours - parked > 0;
+}
+
+[[noreturn]] void report_deadlock() noexcept {
+  std::fflush(nullptr);  // what the program has printed so far belongs before the report
+  report_fibers(STDERR_FILENO, "gort: deadlock: all fibers are asleep and nothing can wake them");
+  _exit(kStatus);
+}
+
+}  // namespace
+
+bool deadlock_suspected() noexcept { return all_asleep(sched()) != Asleep::no; }
+
+void check_deadlock() noexcept {
+  Sched& s = sched();
+  const Asleep asleep = all_asleep(s);
+  if (asleep == Asleep::all_but_poller) return netpoll_break();
+  if (asleep == Asleep::no || foreign_thread_alive(s)) return;
+  // A foreign thread may have woken a fiber and ended between the two looks.
+  if (all_asleep(s) == Asleep::all) report_deadlock();
+}
+
+}  // namespace gort

@@ -1,0 +1,13 @@
+// deadlock: every fiber asleep and nothing able to wake one.
+#pragma once
+
+namespace gort {
+
+// Called by an M that is about to sleep, and by sysmon. Ends the process with a report and status 2 if
+// no fiber can ever run again; returns otherwise.
+void check_deadlock() noexcept;
+
+// True if only a foreign thread, if at all, can still wake a fiber.
+[[nodiscard]] bool deadlock_suspected() noexcept;
+
+}  // namespace gort

@@ -1,0 +1,217 @@
+// The ladder that every M goes down to find a fiber:
+//
+//   when due (every ladder_interval turns, see below):
+//     1. timers of this P that have expired
+//     2. one fiber of the global queue
+//     3. ready descriptors, without waiting
+//     4. the head of P's queue, before P::next
+//   always:
+//     5. P::next, P's queue
+//     6. the global queue, a fair share of it
+//     7. expired timers; ready descriptors
+//     8. half of a neighbour's queue; in the last round its expired timers, or its P::next
+//     9. P is given back and the M sleeps (idle.cpp)
+//
+//   F1  No runnable fiber waits for ever: every kLadderMax turns at most the global queue's head, the
+//       expired timers, the ready descriptors and the queue's head get their turn, whatever the others do.
+//   F2  A turn of the ladder costs a clock reading, so it is taken every 61 turns (Go's number) when turns
+//       are short, and more often when they are long: the interval adapts so that a ladder comes about
+//       every kLadderNs while P is busy. Timers of a busy P are late by that much.
+#include "sched/find.hpp"
+
+#include "base/pause.hpp"
+#include "sched/idle.hpp"
+#include "sched/netpoll_internal.hpp"
+#include "sched/park.hpp"
+#include "sched/sched.hpp"
+
+namespace gort {
+namespace {
+
+constexpr uint32_t kLadderMax = 61;       // Go's schedtick % 61: prime, so that no pattern locks onto it
+constexpr int64_t kLadderNs = 100'000;    // a tenth of a ms late at most for timers of a busy P
+constexpr int64_t kPollGapNs = 20'000;    // a busy P asks the kernel for descriptors at most this often
+constexpr uint32_t kGlobalShareMax = kRunqSlots / 2;
+constexpr int kStealRounds = 4;           // as in Go
+constexpr int kStalePauses = 100;         // about 3 us: how long a neighbour's next may stay its own
+
+void adapt_ladder(P* p, int64_t now_ns) noexcept {
+  const int64_t took = now_ns - p->ladder_at_ns;
+  p->ladder_at_ns = now_ns;
+  if (took > 2 * kLadderNs) {
+    p->ladder_interval = p->ladder_interval > 1 ? p->ladder_interval / 2 : 1;
+  } else if (took < kLadderNs / 2) {
+    p->ladder_interval = p->ladder_interval < kLadderMax / 2 ? p->ladder_interval * 2 : kLadderMax;
+  }
+  p->countdown = p->ladder_interval;
+  p->counters.ladders.add();
+}
+
+void run_timers(P* heap_of, int64_t now_ns) noexcept {
+  GList woken;
+  heap_of->timers.run(now_ns, [&woken](G* g) { woken.push_back(g); });
+  if (!woken.empty()) ready_list(woken);
+}
+
+// A fair share of the global queue: the first is returned, the rest goes to P's (empty) queue.
+G* take_global(P* p, uint32_t max) noexcept {
+  Sched& s = sched();
+  if (s.globq.approx_size() == 0) return nullptr;
+  GList rest;
+  G* first;
+  {
+    LockGuard guard(s.lock);
+    first = s.globq.pop();
+    const uint32_t share = s.globq.approx_size() / static_cast<uint32_t>(s.nprocs);
+    for (uint32_t i = 0; i < share && i + 1 < max; ++i) {
+      G* g = s.globq.pop();
+      if (g == nullptr) break;
+      rest.push_back(g);
+    }
+  }
+  while (G* g = rest.pop_front()) push_queue(p, g);
+  return first;
+}
+
+// Fibers wait for descriptors and no M sleeps in the kernel for them.
+bool should_poll() noexcept {
+  // relaxed: a hint; the poller itself, or the next ladder, will see the descriptors.
+  return netpoll_wanted() && sched().poll_until_ns.load(std::memory_order_relaxed) == 0;
+}
+
+void poll_now(int64_t now_ns) noexcept {
+  GList ready_fibers;
+  netpoll(0, now_ns, ready_fibers);
+  if (!ready_fibers.empty()) ready_list(ready_fibers);
+}
+
+// Rungs 1 to 4.
+G* ladder_due(P* p) noexcept {
+  const int64_t now = os::nanotime();
+  adapt_ladder(p, now);
+  if (p->timers.next_when() <= now) run_timers(p, now);
+  if (should_poll() && now - netpoll_last_ns() > kPollGapNs) poll_now(now);
+  if (G* g = take_global(p, 1)) return g;
+  if (G* g = p->alone ? p->runq.take_alone() : p->runq.take()) return g;
+  return nullptr;
+}
+
+// Rung 7. True if something was woken.
+bool wake_expired(P* p) noexcept {
+  bool woke = false;
+  if (p->timers.next_when() != kNever) {
+    const int64_t now = os::nanotime();
+    if (p->timers.next_when() <= now) {
+      run_timers(p, now);
+      woke = true;
+    }
+  }
+  if (should_poll()) {
+    GList ready_fibers;
+    netpoll(0, 0, ready_fibers);
+    if (!ready_fibers.empty()) {
+      ready_list(ready_fibers);
+      woke = true;
+    }
+  }
+  return woke;
+}
+
+// A neighbour's P::next is left alone as long as the neighbour moves on: its partner will take it in a
+// moment, with warm caches. Only one that stays while nothing else happens there is taken.
+G* steal_next(P* victim) noexcept {
+  // acquire: the fiber's state, should we take it.
+  G* g = victim->next.load(std::memory_order_acquire);
+  if (g == nullptr) return nullptr;
+  const uint32_t tick = victim->tick.load(std::memory_order_relaxed);  // relaxed: compared only
+  for (int i = 0; i < kStalePauses; ++i) {
+    cpu_pause();
+    if (victim->next.load(std::memory_order_relaxed) != g ||
+        victim->tick.load(std::memory_order_relaxed) != tick) {
+      return nullptr;
+    }
+  }
+  // acq_rel: decides between thief and owner.
+  if (!victim->next.compare_exchange_strong(g, nullptr, std::memory_order_acq_rel,
+                                            std::memory_order_relaxed)) {
+    return nullptr;
+  }
+  return g;
+}
+
+// Rung 8.
+G* steal(P* p) noexcept {
+  Sched& s = sched();
+  for (int round = 0; round < kStealRounds; ++round) {
+    const auto start = static_cast<uint32_t>(p->random.next());
+    for (int i = 0; i < s.nprocs; ++i) {
+      P* victim = &s.procs[(start + static_cast<uint32_t>(i)) % static_cast<uint32_t>(s.nprocs)];
+      if (victim == p) continue;
+      G* g = victim->runq.steal_into(p->runq);
+      if (g == nullptr && round == kStealRounds - 1) {
+        if (victim->timers.next_when() != kNever) {
+          const int64_t now = os::nanotime();
+          if (victim->timers.next_when() <= now) run_timers(victim, now);
+          g = take_next(p, UINT32_MAX);
+        }
+        if (g == nullptr) g = steal_next(victim);
+      }
+      if (g != nullptr) {
+        p->counters.steals.add();
+        victim->lonely_limit.store(0, std::memory_order_relaxed);  // relaxed: a heuristic
+        return g;
+      }
+    }
+  }
+  return nullptr;
+}
+
+// Spinning is bounded: at most half as many Ms look for work as there are busy Ps (Go's rule).
+bool may_spin(M* m) noexcept {
+  if (m->search == MSearch::spinning) return true;
+  Sched& s = sched();
+  const int spinning = s.spinning.load(std::memory_order_relaxed);  // relaxed: a bound, not a lock
+  const int busy = s.nprocs - s.idle_p_count.load(std::memory_order_relaxed);
+  if (2 * spinning >= busy) return false;
+  start_spinning(m);
+  return true;
+}
+
+}  // namespace
+
+void push_queue(P* p, G* g) noexcept {
+  while (!p->runq.push(g)) {
+    G* half[kRunqSlots / 2];
+    const uint32_t n = p->runq.take_half(half);
+    if (n == 0) continue;  // thieves made room
+    Sched& s = sched();
+    LockGuard guard(s.lock);
+    for (uint32_t i = 0; i < n; ++i) s.globq.push(half[i]);
+    s.globq.push(g);
+    return;
+  }
+}
+
+G* find_runnable(M* m) noexcept {
+  Sched& s = sched();
+  for (;;) {
+    if (P* p = m->p; p != nullptr) {
+      // relaxed: the last fiber's end wakes every M after the phase was written.
+      if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return nullptr;
+      G* g = nullptr;
+      if (p->countdown == 0) g = ladder_due(p);
+      if (g == nullptr) g = take_next(p, UINT32_MAX);
+      if (g == nullptr) g = take_global(p, kGlobalShareMax);
+      if (g == nullptr && wake_expired(p)) g = take_next(p, UINT32_MAX);
+      if (g == nullptr && !p->alone && may_spin(m)) g = steal(p);
+      if (g != nullptr) {
+        if (p->countdown == 0) p->countdown = 1;
+        stop_spinning_found(m);
+        return g;
+      }
+    }
+    if (idle(m) == IdleEnd::exit) return nullptr;
+  }
+}
+
+}  // namespace gort

@@ -1,0 +1,36 @@
+// find: where an M looks for its next fiber, rung by rung.
+#pragma once
+
+#include "sched/m.hpp"
+#include "sched/p.hpp"
+
+namespace gort {
+
+// The next fiber from P's own queues, or nullptr. After streak_max turns in a row for P::next the
+// queue's head goes first.
+[[nodiscard]] inline G* take_next(P* p, uint32_t streak_max) noexcept {
+  // relaxed: a hint; the exchange below decides against thieves.
+  if (p->next.load(std::memory_order_relaxed) != nullptr &&
+      (p->next_streak < streak_max || p->runq.empty_for_owner())) {
+    ++p->next_streak;
+    G* g;
+    if (p->alone) {
+      g = p->next.load(std::memory_order_relaxed);  // relaxed: no thief exists
+      p->next.store(nullptr, std::memory_order_relaxed);
+    } else {
+      // acq_rel: decides between us and a thief.
+      g = p->next.exchange(nullptr, std::memory_order_acq_rel);
+    }
+    if (g != nullptr) return g;
+  }
+  p->next_streak = 0;
+  return p->alone ? p->runq.take_alone() : p->runq.take();
+}
+
+// Puts a runnable fiber at the tail of P's queue; half of a full queue goes to the global one.
+void push_queue(P* p, G* g) noexcept;
+
+// The ladder, until a fiber is found. Sleeps meanwhile if need be. nullptr: the runtime exits.
+[[nodiscard]] G* find_runnable(M* m) noexcept;
+
+}  // namespace gort

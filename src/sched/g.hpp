@@ -1,0 +1,139 @@
+// G: a fiber's control block. It stands at the top of the fiber's stack slot, so that a parked fiber
+// costs one resident page; the memory stays valid as long as the runtime lives.
+//
+// Also used for two things that are no fibers: g0, an M's own stack, and a foreign thread that waits in
+// one of our objects (ForeignThread): wakers need not know the difference.
+//
+//            new ----> runnable <-----> running ----> dead ----> (runnable, reborn)
+//                          ^               |
+//                          +--- waiting <--+
+//
+//   state     whose stack               on which queue                       who moves it on
+//   runnable  nobody's                  one run queue, or in ready's hands   loop: the M that takes it
+//   running   the M in G::m             none                                 itself
+//   waiting   nobody's (far side done)  what it waits in (Wait)              the one winner of its Wait
+//   dead      nobody's                  a free list                          spawn
+//
+// set_state() is the one function that writes the state and checks that the move is legal.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <stop_token>
+#include <string_view>
+
+#include "base/check.hpp"
+#include "sched/context.hpp"
+#include "sched/lock.hpp"
+#include "sched/sanitizer.hpp"
+#include "sched/wait.hpp"
+
+namespace gort {
+
+struct M;
+struct G;
+
+enum class GState : uint8_t { none, runnable, running, waiting, dead };
+const char* state_name(GState s) noexcept;
+
+enum class GKind : uint8_t { fiber, g0, thread };
+
+// The C++ runtime's per-thread exception state (abi::__cxa_eh_globals): caught exceptions and the count
+// of uncaught ones. Saved and restored at every switch, since a fiber may wait inside a catch block.
+struct EhGlobals {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
+// A stop request reaches a fiber once in its life (api.md).
+enum class StopState : uint8_t { open, delivered };
+
+inline constexpr size_t kNameBytes = 32;
+
+struct alignas(64) G {
+  // Touched by every switch.
+  Context context;  // valid while not running
+  EhGlobals eh;
+  std::atomic<GState> state{GState::none};
+  GKind kind = GKind::fiber;
+  StopState stop_state = StopState::open;  // owner: the fiber itself
+  WaitReason reason = WaitReason::none;    // meaningful while waiting
+  G* link = nullptr;                       // owner: the list it is on
+
+  // Waiting and stopping (park.hpp).
+  std::atomic<Wait*> wait{nullptr};
+  std::atomic<bool> stop_requested{false};
+  std::atomic<uint32_t> inspectors{0};
+  bool stop_marked = false;  // owner: stop_all(), between its two walks
+
+  // Birth and end (spawn.cpp).
+  void (*entry)(void*) = nullptr;
+  void* payload = nullptr;
+  void (*payload_destroy)(void*) = nullptr;
+  std::atomic<uint32_t> refs{0};           // the running fiber, and a task handle if there is one
+  std::atomic<Wait*> joiner{nullptr};      // B3 in spawn.cpp
+  std::byte* stack_top = nullptr;          // end of the slot
+  size_t stack_bytes = 0;                  // size of the slot with its guard
+  void* stack_low = nullptr;               // lowest usable address
+  void* stack_start = nullptr;             // where the first frame stands
+
+  // Shown in reports.
+  uint64_t id = 0;
+  uint64_t parent_id = 0;
+  std::atomic<int64_t> waiting_since_ns{0};
+  char name[kNameBytes] = {};
+
+  // Made on first use of this_fiber::stop_token(); protected by stop_lock.
+  Lock stop_lock;
+  std::stop_source stop_source{std::nostopstate};
+
+  // Foreign threads only: the word they sleep on.
+  std::atomic<uint32_t> thread_word{0};
+
+  [[no_unique_address]] SanitizerState sanitizer;
+
+  [[nodiscard]] GState get_state() const noexcept {
+    // relaxed: for checks and reports; who may act on a state has it from a queue or a lock.
+    return state.load(std::memory_order_relaxed);
+  }
+};
+
+// True if the move is in the diagram above.
+constexpr bool legal_move(GState from, GState to) noexcept {
+  switch (to) {
+    case GState::runnable:
+      return from == GState::none || from == GState::running || from == GState::waiting ||
+             from == GState::dead;
+    case GState::running:
+      return from == GState::runnable;
+    case GState::waiting:
+    case GState::dead:
+      return from == GState::running;
+    case GState::none:
+      return false;
+  }
+  return false;
+}
+
+inline void set_state(G* g, GState to) noexcept {
+  // relaxed: a state is written by its owner only (see the table); hand-over is by queues and locks.
+  const GState from = g->state.load(std::memory_order_relaxed);
+  GORT_CHECK(legal_move(from, to), "G1: illegal move of a fiber's state (woken twice?)");
+  g->state.store(to, std::memory_order_relaxed);
+}
+
+// Cut to fit. Owner: the fiber, or its maker before it runs.
+inline void set_name(G* g, std::string_view text) noexcept {
+  const size_t n = text.size() < kNameBytes - 1 ? text.size() : kNameBytes - 1;
+  if (n != 0) std::memcpy(g->name, text.data(), n);
+  g->name[n] = '\0';
+}
+
+// The G at the top of a stack slot.
+[[nodiscard]] inline G* slot_g(std::byte* top) noexcept {
+  return reinterpret_cast<G*>(top - sizeof(G));
+}
+
+}  // namespace gort

@@ -1,0 +1,486 @@
+// How Ms sleep, how they are woken, and why no work is left with all of them asleep.
+//
+// We want as many Ms awake as there is work for, at most one per P; not one more, since a needless
+// wake-up costs two system calls and a processor; and no wait for a polling interval. After the Go
+// runtime ("Worker thread parking/unparking" in proc.go):
+//
+//   I1  Submit: make the work visible (queue), seq_cst fence, then look at spinning and idle_p_count. If
+//       a P is idle and nobody spins, wake one M; it starts spinning.
+//   I2  Sleep: give the P back (idle_p_count rises), stop spinning (spinning falls), seq_cst fence, then
+//       look at every queue once more. If there is work and a P is idle, go back and spin.
+//       I1 and I2 are a store-load pair on both sides: the submitter sees the sleeper or the sleeper
+//       sees the work.
+//   I3  A spinner that finds work wakes another if work is left and it was the last spinner, because
+//       submitters have relied on it (stop_spinning_found). So wake-ups go one at a time.
+//   I4  A lone fiber made ready into P::next will nearly always be run by the same P in a moment, so
+//       waking an M for it is mostly in vain (ping-pong between two fibers would pay a futex wake per
+//       message). An M that was woken for one and found nothing raises that P's lonely_limit; a thief
+//       that did find something resets it. A fiber passed over this way waits until its P's next
+//       scheduling point, or until sysmon sees that P does not move (sysmon.cpp), whichever is first.
+//       The same bound holds for a fiber requeued by yield, which needs no fence.
+//   I5  An idle M is on exactly one of: the list idle_m (asleep on its note), poller_m (asleep in
+//       netpoll). Whoever takes it off, under Sched::lock, gives it a P (or tells it to exit) and wakes
+//       it, once. An M that finds work by itself takes itself off under the same lock.
+//   I6  While an M sleeps and fibers wait for timers or descriptors, one idle M is the poller. It
+//       publishes poll_until_ns, fences, then computes the earliest timer; who adds a timer fences,
+//       then looks at poll_until_ns, and breaks the poll if the new timer is earlier (timer.cpp).
+//   I7  One M at a time waits in netpoll: a poller that has been taken off the list is still in there,
+//       and a second one could eat the break that is meant for the first. Until the first has left,
+//       others sleep on their notes; it looks after the timers, or wakes an M that does
+//       (stop_spinning_found). What slips through, sysmon sees.
+//
+// Rejected: waking an M for every ready fiber (thrashes); handing the fiber itself to the M (loses its
+// place when a P gets free first); all idle Ms in epoll_wait (thundering herd); spinning for ever.
+#include "sched/idle.hpp"
+
+#include <new>
+#include <utility>
+
+#include "base/check.hpp"
+#include "base/pause.hpp"
+#include "sched/deadlock.hpp"
+#include "sched/find.hpp"
+#include "sched/loop.hpp"
+#include "sched/netpoll_internal.hpp"
+#include "sched/park.hpp"
+#include "sched/report.hpp"
+#include "sched/sysmon.hpp"
+
+namespace gort {
+namespace {
+
+// A pair can not be told from one lonely ready before a wake-up was in vain; doubling from 1 to this
+// bounds the futex wakes of an endless ping-pong to one in 8192 messages.
+constexpr uint32_t kLonelyLimitMax = 8192;
+constexpr int kStalePauses = 100;  // as in find.cpp
+
+void fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }  // I1, I2
+
+void push_idle_p(Sched& s, P* p) noexcept {
+  p->m = nullptr;
+  p->idle_link = s.idle_p;
+  s.idle_p = p;
+  s.idle_p_count.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: I2
+}
+
+P* pop_idle_p(Sched& s) noexcept {
+  P* p = s.idle_p;
+  if (p == nullptr) return nullptr;
+  s.idle_p = p->idle_link;
+  p->idle_link = nullptr;
+  s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: sysmon's sleep (sysmon.cpp)
+  return p;
+}
+
+void list_idle_m(Sched& s, M* m) noexcept {
+  m->sleep = MSleep::note;
+  m->idle_prev = nullptr;
+  m->idle_next = s.idle_m;
+  if (s.idle_m != nullptr) s.idle_m->idle_prev = m;
+  s.idle_m = m;
+}
+
+// I5. Called under the lock.
+void delist(Sched& s, M* m) noexcept {
+  if (m->sleep == MSleep::poller) {
+    s.poller_m = nullptr;  // polling_m stays (I7)
+  } else {
+    (m->idle_prev != nullptr ? m->idle_prev->idle_next : s.idle_m) = m->idle_next;
+    if (m->idle_next != nullptr) m->idle_next->idle_prev = m->idle_prev;
+  }
+  m->sleep = MSleep::awake;
+}
+
+void hold(M* m, P* p) noexcept {
+  m->p = p;
+  p->m = m;
+  p->ladder_at_ns = 0;
+  if (p->countdown == 0) p->countdown = 1;
+  wake_sysmon();
+}
+
+// Wakes an M that was taken off the idle lists. Not under the lock.
+void rouse(M* m, MSleep how) noexcept {
+  if (how == MSleep::poller) {
+    netpoll_break();
+  } else {
+    m->note.wake();
+  }
+}
+
+bool any_timer(Sched& s) noexcept {
+  for (int i = 0; i < s.nprocs; ++i) {
+    if (s.procs[i].timers.next_when() != kNever) return true;
+  }
+  return false;
+}
+
+int64_t earliest_timer(Sched& s) noexcept {
+  int64_t least = kNever;
+  for (int i = 0; i < s.nprocs; ++i) {
+    const int64_t when = s.procs[i].timers.next_when();
+    if (when < least) least = when;
+  }
+  return least;
+}
+
+bool queued_work(Sched& s) noexcept {
+  if (s.globq.approx_size() != 0) return true;
+  for (int i = 0; i < s.nprocs; ++i) {
+    if (!s.procs[i].runq.empty()) return true;
+  }
+  return false;
+}
+
+// I2's second look. A neighbour's P::next counts if it stays for a while (I4).
+bool work_left(Sched& s) noexcept {
+  if (queued_work(s)) return true;
+  for (int i = 0; i < s.nprocs; ++i) {
+    P& p = s.procs[i];
+    // acquire: pairs with ready(); relaxed for the rest, which is compared only.
+    G* g = p.next.load(std::memory_order_acquire);
+    if (g == nullptr) continue;
+    const uint32_t tick = p.tick.load(std::memory_order_relaxed);
+    for (int k = 0; k < kStalePauses; ++k) cpu_pause();
+    if (p.next.load(std::memory_order_relaxed) == g &&
+        p.tick.load(std::memory_order_relaxed) == tick) {
+      return true;
+    }
+  }
+  return queued_work(s);
+}
+
+// Fibers wait for timers or descriptors and nobody sleeps for them: we may have been the poller.
+bool poller_missing(Sched& s) noexcept {
+  // relaxed: sysmon looks again.
+  return s.poll_until_ns.load(std::memory_order_relaxed) == 0 && (netpoll_wanted() || any_timer(s));
+}
+
+// Wakes one M to look for work; `lonely` names the P whose single ready fiber is the reason, if so.
+void wake_one(P* lonely) noexcept {
+  Sched& s = sched();
+  int none = 0;
+  // seq_cst: I1, I3. The winner owns the one wake-up.
+  if (!s.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
+  s.lock.lock();
+  P* p = s.phase.load(std::memory_order_relaxed) == Phase::exiting ? nullptr : pop_idle_p(s);
+  if (p == nullptr) {
+    s.lock.unlock();
+    s.spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: as every change of it
+    return;
+  }
+  M* m = s.idle_m != nullptr ? s.idle_m : s.poller_m;
+  if (m == nullptr) {
+    s.lock.unlock();
+    if (start_m(p, MSearch::spinning)) return;
+    s.lock.lock();
+    push_idle_p(s, p);
+    s.lock.unlock();
+    s.spinning.fetch_sub(1, std::memory_order_seq_cst);
+    return;
+  }
+  const MSleep how = m->sleep;
+  delist(s, m);
+  m->next_p = p;
+  m->search = MSearch::spinning;
+  m->woken_by = lonely;
+  s.lock.unlock();
+  rouse(m, how);
+}
+
+// A spinner gives up: I2's "stop spinning", and the lesson of I4. `search` and `woken_by` are what the M
+// had before it went on the idle list: from then on its next waker writes them.
+void stop_spinning_empty(MSearch search, P* woken_by) noexcept {
+  if (search == MSearch::no) return;
+  if (P* p = woken_by; p != nullptr) {
+    // relaxed: a heuristic; races lose a doubling.
+    const uint32_t limit = p->lonely_limit.load(std::memory_order_relaxed);
+    p->lonely_limit.store(limit == 0 ? 1 : limit < kLonelyLimitMax ? limit * 2 : limit,
+                          std::memory_order_relaxed);
+  }
+  sched().spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: I2
+}
+
+// Takes the M off the idle lists with a P, unless somebody else already has. True: it holds a P.
+bool rise(Sched& s, M* m) noexcept {
+  LockGuard guard(s.lock);
+  if (m->sleep == MSleep::awake) return false;
+  P* p = pop_idle_p(s);
+  if (p == nullptr) return false;
+  delist(s, m);
+  if (s.polling_m == m) s.polling_m = nullptr;
+  hold(m, p);
+  return true;
+}
+
+// Fires what is due in every heap, for a poller: its own P is given back, and owners may be late.
+void fire_due(Sched& s, GList& out) noexcept {
+  if (earliest_timer(s) == kNever) return;
+  const int64_t now = os::nanotime();
+  for (int i = 0; i < s.nprocs; ++i) {
+    if (s.procs[i].timers.next_when() > now) continue;
+    s.procs[i].timers.run(now, [&out](G* g) { out.push_back(g); });
+  }
+}
+
+enum class PollEnd : uint8_t { have_p, again, exit };
+
+// One sleep of the poller (I6) and what follows from it.
+PollEnd poll_once(Sched& s, M* m) noexcept {
+  GList woken;
+  // seq_cst: I6, a store-load pair with timer_add(). First promise the shortest sleep, then look.
+  s.poll_until_ns.store(kNever, std::memory_order_seq_cst);
+  fence();
+  const int64_t until = earliest_timer(s);
+  s.poll_until_ns.store(until, std::memory_order_relaxed);  // relaxed: only spares needless breaks
+  int64_t wait_ns = os::kForever;
+  if (until != kNever) {
+    const int64_t now = os::nanotime();
+    wait_ns = until > now ? until - now : 0;
+  }
+  netpoll(wait_ns, 0, woken);
+  s.poll_until_ns.store(0, std::memory_order_relaxed);  // relaxed: at worst a needless break
+  fire_due(s, woken);
+  s.lock.lock();
+  PollEnd end;
+  s.polling_m = nullptr;
+  if (m->sleep == MSleep::awake) {  // somebody gave us a P (I5), or told us to exit
+    P* p = m->next_p;
+    m->next_p = nullptr;
+    end = p != nullptr ? PollEnd::have_p : PollEnd::exit;
+    if (p != nullptr) hold(m, p);
+  } else if (woken.empty()) {
+    end = PollEnd::again;
+  } else if (P* p = pop_idle_p(s); p != nullptr) {
+    delist(s, m);
+    hold(m, p);
+    end = PollEnd::have_p;
+  } else {
+    while (G* g = woken.pop_front()) {
+      set_state(g, GState::runnable);
+      s.globq.push(g);
+    }
+    end = PollEnd::again;  // every P is busy and will look at the global queue (F1)
+  }
+  if (end == PollEnd::again) s.polling_m = m;
+  s.lock.unlock();
+  if (!woken.empty()) ready_list(woken);
+  return end;
+}
+
+// The poller goes to sleep like the others if it has nothing to poll for: a deadlock, perhaps.
+bool stop_polling(Sched& s, M* m) noexcept {
+  if (netpoll_wanted() || any_timer(s)) return false;
+  LockGuard guard(s.lock);
+  // Looked at under the lock, too: who adds a timer from now on becomes the poller, or finds us.
+  if (m->sleep == MSleep::awake || netpoll_wanted() || any_timer(s)) return false;
+  delist(s, m);
+  s.polling_m = nullptr;
+  list_idle_m(s, m);
+  return true;
+}
+
+IdleEnd sleep_on_note(M* m) noexcept {
+  m->note.sleep();
+  P* p = m->next_p;
+  m->next_p = nullptr;
+  if (p == nullptr) return IdleEnd::exit;
+  hold(m, p);
+  return IdleEnd::look;
+}
+
+extern "C" void gort_m_main(void* arg) {
+  M* m = static_cast<M*>(arg);
+  os::minit(m->os);
+  m_enter(m);
+  P* p = m->next_p;
+  m->next_p = nullptr;
+  hold(m, p);
+  schedule_loop(m);
+  m_leave();
+}
+
+}  // namespace
+
+IdleEnd idle(M* m) noexcept {
+  Sched& s = sched();
+  s.lock.lock();
+  if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) {  // relaxed: under the lock
+    if (P* p = m->p; p != nullptr) {
+      m->p = nullptr;
+      push_idle_p(s, p);
+    }
+    s.lock.unlock();
+    return IdleEnd::exit;
+  }
+  if (P* p = m->p; p != nullptr) {
+    if (G* g = s.globq.pop(); g != nullptr) {
+      s.lock.unlock();
+      push_queue(p, g);
+      return IdleEnd::look;
+    }
+    m->p = nullptr;
+    push_idle_p(s, p);
+  }
+  const MSearch search = std::exchange(m->search, MSearch::no);
+  P* const woken_by = std::exchange(m->woken_by, nullptr);
+  if (s.polling_m == nullptr && (netpoll_wanted() || any_timer(s))) {
+    m->sleep = MSleep::poller;
+    s.poller_m = m;
+    s.polling_m = m;
+  } else {
+    list_idle_m(s, m);
+  }
+  const MSleep how = m->sleep;
+  s.lock.unlock();
+  stop_spinning_empty(search, woken_by);
+  fence();  // I2
+  // relaxed: behind the fence.
+  if (s.idle_p_count.load(std::memory_order_relaxed) != 0 && work_left(s) && rise(s, m)) {
+    start_spinning(m);
+    return IdleEnd::look;
+  }
+  if (how == MSleep::poller) {
+    do {
+      const PollEnd end = poll_once(s, m);
+      if (end != PollEnd::again) return end == PollEnd::exit ? IdleEnd::exit : IdleEnd::look;
+    } while (!stop_polling(s, m));
+  }
+  check_deadlock();
+  return sleep_on_note(m);
+}
+
+void wake_if_idle() noexcept {
+  Sched& s = sched();
+  // relaxed: the caller's fence orders them behind the work (I1).
+  if (s.idle_p_count.load(std::memory_order_relaxed) != 0 &&
+      s.spinning.load(std::memory_order_relaxed) == 0) {
+    wake_one(nullptr);
+  }
+}
+
+void wake_if_idle_lonely(P* p) noexcept {
+  Sched& s = sched();
+  // relaxed: as in wake_if_idle(); the caller's exchange of P::next is the fence.
+  if (s.idle_p_count.load(std::memory_order_relaxed) == 0 ||
+      s.spinning.load(std::memory_order_relaxed) != 0) {
+    return;
+  }
+  if (p->lonely_count < p->lonely_limit.load(std::memory_order_relaxed)) {  // relaxed: heuristic
+    ++p->lonely_count;
+    return;
+  }
+  p->lonely_count = 0;
+  wake_one(p);
+}
+
+void wake_all_idle() noexcept {
+  Sched& s = sched();
+  M* list;
+  M* poller;
+  {
+    LockGuard guard(s.lock);
+    list = s.idle_m;
+    poller = s.poller_m;
+    for (M* m = list; m != nullptr; m = m->idle_next) m->sleep = MSleep::awake;
+    s.idle_m = nullptr;
+    if (poller != nullptr) poller->sleep = MSleep::awake;
+    s.poller_m = nullptr;
+  }
+  while (list != nullptr) {
+    M* next = list->idle_next;  // the M may be gone once woken
+    list->note.wake();
+    list = next;
+  }
+  if (poller != nullptr) netpoll_break();
+}
+
+void start_spinning(M* m) noexcept {
+  m->search = MSearch::spinning;
+  sched().spinning.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: I1, I3
+}
+
+void stop_spinning_found(M* m) noexcept {
+  if (m->search == MSearch::no) return;
+  m->search = MSearch::no;
+  m->woken_by = nullptr;
+  Sched& s = sched();
+  // seq_cst: I3; a submitter that saw us spin did not wake anybody.
+  if (s.spinning.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+    fence();
+    if (queued_work(s) || poller_missing(s)) wake_if_idle();
+  }
+}
+
+P* try_take_idle_p(M* m) noexcept {
+  Sched& s = sched();
+  LockGuard guard(s.lock);
+  P* p = pop_idle_p(s);
+  if (p != nullptr) hold(m, p);
+  return p;
+}
+
+void hand_off_p(M* m) noexcept {
+  Sched& s = sched();
+  P* p = m->p;
+  m->p = nullptr;
+  // relaxed: P is ours until it is given away.
+  const bool work = p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty();
+  s.lock.lock();
+  const bool serve = work || s.globq.approx_size() != 0 ||
+                     (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s)));
+  if (!serve || s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
+    push_idle_p(s, p);
+    s.lock.unlock();
+    fence();  // I2
+    if (queued_work(s)) wake_if_idle();
+    return;
+  }
+  s.handoffs.add();
+  M* other = s.idle_m != nullptr ? s.idle_m : s.poller_m;
+  if (other != nullptr) {
+    const MSleep how = other->sleep;
+    delist(s, other);
+    other->next_p = p;
+    other->search = MSearch::no;
+    s.lock.unlock();
+    rouse(other, how);
+    return;
+  }
+  s.lock.unlock();
+  if (start_m(p, MSearch::no)) return;
+  // No thread to be had: the fibers wait until this one is back.
+  LockGuard guard(s.lock);
+  push_idle_p(s, p);
+}
+
+bool start_m(P* p, MSearch search) noexcept {
+  Sched& s = sched();
+  M* m = new (std::nothrow) M;
+  if (m == nullptr) return false;
+  {
+    LockGuard guard(s.lock);
+    // Nothing is started once Ms are being joined; relaxed: under the lock.
+    if (s.m_count - s.m_gone >= s.max_threads ||
+        s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
+      delete m;
+      return false;
+    }
+    ++s.m_starting;  // before it is joined, it must be there (join_threads)
+    m->id = s.m_count++;
+    m->all_link = s.all_m;
+    s.all_m = m;
+  }
+  m->search = search;
+  m->next_p = p;
+  const int error = os::newosproc(m->os, gort_m_main, m);
+  LockGuard guard(s.lock);
+  --s.m_starting;
+  if (error == 0) return true;
+  ++s.m_gone;
+  m->os.tid.store(-1, std::memory_order_relaxed);  // never ran: nothing to join (runtime.cpp)
+  report_no_thread(error, s.m_count - s.m_gone);
+  return false;
+}
+
+}  // namespace gort

@@ -1,0 +1,47 @@
+// M: an OS thread that runs fibers. Never freed while the runtime lives.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "os/os.hpp"
+#include "sched/g.hpp"
+#include "sched/note.hpp"
+
+namespace gort {
+
+struct P;
+
+// Whether an M is looking for work without having any (idle.cpp, invariant I2).
+enum class MSearch : uint8_t { no, spinning };
+
+// Where an idle M sleeps. Written under Sched::lock.
+enum class MSleep : uint8_t { awake, note, poller };
+
+struct alignas(64) M {
+  // Touched by every switch. Owner: the M itself.
+  G* cur = nullptr;  // the G that runs on it, g0 included
+  P* p = nullptr;
+  EhGlobals* eh = nullptr;  // this thread's __cxa_get_globals()
+  // What the far side of the next switch does for the G that was left.
+  void (*after)(M*, G* left, void* arg) = nullptr;
+  void* after_arg = nullptr;
+  G* left = nullptr;
+
+  G g0;
+  MSearch search = MSearch::no;
+  int id = 0;
+
+  // Sleeping and waking (idle.cpp).
+  Note note;
+  MSleep sleep = MSleep::awake;  // Sched::lock
+  P* next_p = nullptr;           // handed over by the waker before note.wake()
+  M* idle_prev = nullptr;        // Sched::lock
+  M* idle_next = nullptr;        // Sched::lock
+  P* woken_by = nullptr;         // the P whose lonely ready() woke us, or nullptr
+  M* all_link = nullptr;         // Sched::lock
+
+  os::mOS os;
+};
+
+}  // namespace gort

@@ -1,0 +1,407 @@
+// The poller. After the Go runtime's netpoll.go: each direction of a descriptor has one word.
+//
+//     kIdle     nothing is known, nobody waits
+//     kReady    an edge has come that nobody has consumed
+//     kWaiting  a fiber is about to park (it still stands on its stack)
+//     Wait*     a fiber is parked; whoever takes it out of the word wakes it (W1)
+//
+//   P1  Edges are not lost: an edge that finds no Wait leaves kReady, and a fiber that is about to park
+//       finds it (the commit's compare-and-swap from kWaiting fails).
+//   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then looks at
+//       the flags (seq_cst on both sides), so one of the two sees the other.
+//   P3  A descriptor record is never freed while its runtime lives. The kernel's event carries the
+//       record's generation; an event of a former life is dropped (a spurious wake-up at most).
+//   P4  A deadline that moves later leaves its timer where it is; when the timer fires it looks at the
+//       deadline and re-arms itself. So pushing a deadline forward on each request costs a store.
+//
+// Rejected: level-triggered registration with EPOLLONESHOT (a system call to re-arm for every wait);
+// one epoll instance per P (a descriptor then belongs to a P, and fibers move); io_uring (refused in
+// many containers; a back end of its own one day).
+#include "sched/netpoll.hpp"
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+#include <new>
+
+#include "base/check.hpp"
+#include "sched/netpoll_internal.hpp"
+#include "sched/park.hpp"
+#include "sched/sched.hpp"
+#include "sched/timer.hpp"
+
+namespace gort {
+namespace {
+
+constexpr uintptr_t kIdle = 0;
+constexpr uintptr_t kReady = 1;
+constexpr uintptr_t kWaiting = 2;
+constexpr size_t kEventsMax = 128;   // per call, as in Go; more are left for the next call
+constexpr uint32_t kGenerationBits = 16;
+
+// One direction.
+struct Direction {
+  std::atomic<uintptr_t> word{kIdle};
+  std::atomic<int64_t> deadline_ns{kNever};
+  Timer timer;  // armed under PollDesc::lock
+};
+
+}  // namespace
+
+struct alignas(64) PollDesc {
+  Direction direction[2];
+  std::atomic<bool> closing{false};
+  std::atomic<bool> hangup{false};
+  std::atomic<uint64_t> runtime{0};  // which runtime's epoll instance it is registered with
+  int fd = -1;
+  std::atomic<uint32_t> generation{0};
+  std::atomic<uint32_t> foreign_waiters{0};  // threads in poll(2), which only shutdown(2) wakes
+  Lock lock;                         // registration, deadlines
+  PollDesc* link = nullptr;          // free list
+};
+
+struct Poller {
+  int epfd = -1;
+  int wake_fd = -1;
+  std::atomic<bool> wake_pending{false};
+  std::atomic<int64_t> last_ns{0};
+  // Fibers that wait for descriptors. Counted by direction words that hold a Wait.
+  std::atomic<int64_t> waiters{0};
+  uint64_t runtime_id = 0;
+};
+
+namespace {
+
+// Records outlive runtimes: a socket made in one may be closed after it.
+struct DescPool {
+  Lock lock;
+  PollDesc* free = nullptr;
+};
+DescPool desc_pool;
+std::atomic<uint64_t> runtime_ids{0};
+
+struct NetWait : Wait {
+  PollDesc* pd = nullptr;
+  Direction* direction = nullptr;
+};
+
+uint64_t tag(const PollDesc* pd) noexcept {
+  // relaxed: a stale generation lets a spurious wake-up through, which P3 allows.
+  return (reinterpret_cast<uint64_t>(pd) << kGenerationBits) |
+         (pd->generation.load(std::memory_order_relaxed) & ((1U << kGenerationBits) - 1));
+}
+
+PollDesc* untag(uint64_t data) noexcept {
+  auto* pd = reinterpret_cast<PollDesc*>(data >> kGenerationBits);
+  return tag(pd) == data ? pd : nullptr;  // P3
+}
+
+bool is_wait(uintptr_t word) noexcept { return word > kWaiting; }
+
+// Takes the Wait out of a direction, leaving `leave`. Returns the fiber to wake, or nullptr.
+G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
+  // acquire: the Wait's fields, if there is one.
+  uintptr_t old = d.word.load(std::memory_order_seq_cst);
+  for (;;) {
+    if (old == kReady) return nullptr;
+    if (old == kIdle && leave == kIdle) return nullptr;
+    // seq_cst: P1, P2.
+    if (d.word.compare_exchange_weak(old, leave, std::memory_order_seq_cst,
+                                     std::memory_order_seq_cst)) {
+      break;
+    }
+  }
+  if (!is_wait(old)) return nullptr;
+  auto* w = reinterpret_cast<NetWait*>(old);
+  w->cause = cause;
+  G* g = w->g;
+  // relaxed: a count; the fiber is woken after it, and sleepers look behind fences of their own.
+  if (Sched* s = live_sched.load(std::memory_order_relaxed); s != nullptr) {
+    s->poller->waiters.fetch_sub(1, std::memory_order_relaxed);
+  }
+  return g;
+}
+
+bool commit_wait(Wait* base) noexcept {
+  auto* w = static_cast<NetWait*>(base);
+  std::atomic<int64_t>& waiters = sched().poller->waiters;
+  // seq_cst: the count before the word, so that no M sleeps without a poller while a fiber waits (I6).
+  waiters.fetch_add(1, std::memory_order_seq_cst);
+  uintptr_t expected = kWaiting;
+  // seq_cst: P1, P2; publishes the Wait.
+  if (w->direction->word.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(w),
+                                                 std::memory_order_seq_cst)) {
+    return true;
+  }
+  waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in unblock()
+  return false;
+}
+
+bool cancel_wait_net(Wait* base) noexcept {
+  auto* w = static_cast<NetWait*>(base);
+  auto mine = reinterpret_cast<uintptr_t>(w);
+  // acq_rel: W1.
+  if (!w->direction->word.compare_exchange_strong(mine, kIdle, std::memory_order_acq_rel,
+                                                  std::memory_order_relaxed)) {
+    return false;
+  }
+  sched().poller->waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in unblock()
+  return true;
+}
+
+bool deadline_passed(const Direction& d) noexcept {
+  // seq_cst: P2.
+  const int64_t when = d.deadline_ns.load(std::memory_order_seq_cst);
+  return when != kNever && when <= os::nanotime();
+}
+
+PollResult state_of(const PollDesc* pd, const Direction& d) noexcept {
+  // seq_cst: P2.
+  if (pd->closing.load(std::memory_order_seq_cst)) return PollResult::closing;
+  if (deadline_passed(d)) return PollResult::timeout;
+  return PollResult::ready;
+}
+
+// P4. Under the heap's lock.
+G* deadline_fires(Timer* t) noexcept {
+  auto* d = static_cast<Direction*>(t->arg);
+  const int64_t when = d->deadline_ns.load(std::memory_order_seq_cst);  // seq_cst: P2
+  if (when == kNever) return nullptr;
+  if (when > t->when_ns && when > os::nanotime()) {
+    t->when_ns = when;
+    t->again = true;
+    return nullptr;
+  }
+  return unblock(*d, kIdle, WakeCause::timeout);
+}
+
+// Registers with the running runtime's epoll instance, once per runtime.
+int attach(PollDesc* pd) noexcept {
+  Poller* poller = sched().poller;
+  // acquire: pairs with the release below.
+  if (pd->runtime.load(std::memory_order_acquire) == poller->runtime_id) return 0;
+  LockGuard guard(pd->lock);
+  if (pd->runtime.load(std::memory_order_relaxed) == poller->runtime_id) return 0;
+  const int error =
+      os::epoll_add(poller->epfd, pd->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag(pd));
+  if (error < 0) return error;
+  pd->runtime.store(poller->runtime_id, std::memory_order_release);
+  return 0;
+}
+
+// A foreign thread asks the kernel itself: it has time, and there may be no runtime.
+PollResult wait_thread(PollDesc* pd, Direction& d, PollMode mode) noexcept {
+  for (;;) {
+    const PollResult now = state_of(pd, d);
+    if (now != PollResult::ready) return now;
+    const int64_t deadline = d.deadline_ns.load(std::memory_order_relaxed);
+    const int64_t ns = deadline == kNever ? os::kForever : deadline - os::nanotime();
+    const auto what = mode == PollMode::read ? os::FdWait::read : os::FdWait::write;
+    pd->foreign_waiters.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: P2
+    const bool closing = pd->closing.load(std::memory_order_seq_cst);
+    const int n = closing ? 1 : os::poll_fd(pd->fd, what, ns);
+    pd->foreign_waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a needless shutdown of a
+                                                                  // socket that is closed anyway
+    if (n != 0) return state_of(pd, d);
+  }
+}
+
+PollResult result_of(WakeCause cause, const PollDesc* pd, const Direction& d) noexcept {
+  if (cause == WakeCause::stopped) return PollResult::stopped;
+  return state_of(pd, d);
+}
+
+}  // namespace
+
+PollDesc* netpoll_open(int fd, int* error) noexcept {
+  PollDesc* pd = nullptr;
+  {
+    LockGuard guard(desc_pool.lock);
+    if ((pd = desc_pool.free) != nullptr) desc_pool.free = pd->link;
+  }
+  if (pd == nullptr) pd = new (std::nothrow) PollDesc;
+  if (pd == nullptr) {
+    *error = ENOMEM;
+    return nullptr;
+  }
+  pd->fd = fd;
+  pd->link = nullptr;
+  pd->generation.fetch_add(1, std::memory_order_relaxed);  // relaxed: P3
+  for (Direction& d : pd->direction) {
+    d.word.store(kIdle, std::memory_order_relaxed);  // relaxed: nobody else has the record
+    d.deadline_ns.store(kNever, std::memory_order_relaxed);
+    d.timer.fire = deadline_fires;
+    d.timer.arg = &d;
+  }
+  pd->closing.store(false, std::memory_order_relaxed);
+  pd->hangup.store(false, std::memory_order_relaxed);
+  pd->runtime.store(0, std::memory_order_relaxed);
+  return pd;
+}
+
+PollResult netpoll_check(PollDesc* pd, PollMode mode) noexcept {
+  return state_of(pd, pd->direction[static_cast<int>(mode)]);
+}
+
+PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
+  Direction& d = pd->direction[static_cast<int>(mode)];
+  const PollResult before = state_of(pd, d);
+  if (before != PollResult::ready) return before;
+  if (current_fiber() == nullptr) return wait_thread(pd, d, mode);
+  if (attach(pd) < 0) return wait_thread(pd, d, mode);
+  uintptr_t old = kReady;
+  // seq_cst: P1; an edge that was remembered is consumed.
+  if (d.word.compare_exchange_strong(old, kIdle, std::memory_order_seq_cst)) {
+    return PollResult::ready;
+  }
+  if (stop_pending()) {
+    mark_stop_delivered();
+    return PollResult::stopped;
+  }
+  old = kIdle;
+  // seq_cst: P2, before the look at the flags.
+  if (!d.word.compare_exchange_strong(old, kWaiting, std::memory_order_seq_cst)) {
+    GORT_CHECK(old == kReady, "P1: two fibers wait for one direction of a descriptor");
+    d.word.store(kIdle, std::memory_order_seq_cst);
+    return PollResult::ready;
+  }
+  const PollResult after = state_of(pd, d);
+  if (after != PollResult::ready) {
+    d.word.store(kIdle, std::memory_order_seq_cst);
+    return after;
+  }
+  NetWait w;
+  w.pd = pd;
+  w.direction = &d;
+  w.commit = commit_wait;
+  w.cancel = cancel_wait_net;
+  w.reason = mode == PollMode::read ? WaitReason::net_read : WaitReason::net_write;
+  const WakeCause cause = park(w);
+  // seq_cst: the edge that woke us is consumed; one that comes now is left.
+  uintptr_t left = kReady;
+  d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst);
+  if (cause == WakeCause::stopped) mark_stop_delivered();
+  return result_of(cause, pd, d);
+}
+
+bool netpoll_hangup_seen(const PollDesc* pd) noexcept {
+  // acquire: written before the wake-up.
+  return pd->hangup.load(std::memory_order_acquire);
+}
+
+void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept {
+  Direction& d = pd->direction[static_cast<int>(mode)];
+  d.deadline_ns.store(when_ns, std::memory_order_seq_cst);  // seq_cst: P2
+  if (when_ns == kNever) return;
+  const Visitor visit;
+  if (!runtime_alive()) return;
+  if (when_ns <= os::nanotime()) {
+    if (G* g = unblock(d, kIdle, WakeCause::timeout); g != nullptr) ready(g);
+    return;
+  }
+  LockGuard guard(pd->lock);
+  if (TimerHeap::fires_by(&d.timer, when_ns)) return;  // P4: fire() will look at the new deadline
+  TimerHeap::stop(&d.timer);
+  d.timer.when_ns = when_ns;
+  timer_add(timer_home(), &d.timer);
+}
+
+void netpoll_evict(PollDesc* pd) noexcept {
+  pd->closing.store(true, std::memory_order_seq_cst);  // seq_cst: P2
+  for (Direction& d : pd->direction) {
+    if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
+  }
+  if (pd->foreign_waiters.load(std::memory_order_seq_cst) != 0) os::fd_shutdown(pd->fd);
+}
+
+void netpoll_close(PollDesc* pd) noexcept {
+  for (Direction& d : pd->direction) TimerHeap::stop(&d.timer);
+  if (runtime_alive() &&
+      pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {
+    os::epoll_del(sched().poller->epfd, pd->fd);
+  }
+  LockGuard guard(desc_pool.lock);
+  pd->link = desc_pool.free;
+  desc_pool.free = pd;
+}
+
+// ---- The scheduler's side ----
+
+int netpoll_init(Sched& s) noexcept {
+  auto* poller = new (std::nothrow) Poller;
+  if (poller == nullptr) return -ENOMEM;
+  poller->runtime_id = runtime_ids.fetch_add(1, std::memory_order_relaxed) + 1;  // relaxed: unique
+  poller->epfd = os::epoll_create();
+  poller->wake_fd = poller->epfd < 0 ? -1 : os::eventfd();
+  int error = poller->epfd < 0 ? poller->epfd : poller->wake_fd;
+  if (error >= 0) error = os::epoll_add(poller->epfd, poller->wake_fd, EPOLLIN, 0);
+  s.poller = poller;
+  if (error >= 0) return 0;
+  netpoll_fini(s);
+  return error;
+}
+
+void netpoll_fini(Sched& s) noexcept {
+  if (s.poller == nullptr) return;
+  if (s.poller->wake_fd >= 0) os::fd_close(s.poller->wake_fd);
+  if (s.poller->epfd >= 0) os::fd_close(s.poller->epfd);
+  delete s.poller;
+  s.poller = nullptr;
+}
+
+namespace {
+
+// First the descriptor, then the word: a break in between finds the word set and writes nothing, but the
+// exchange, which reads what that break wrote, lets us see what it was for when we look again.
+void eat_break(Poller* poller) noexcept {
+  uint64_t count;
+  (void)os::fd_read(poller->wake_fd, &count, sizeof count);
+  poller->wake_pending.exchange(false, std::memory_order_seq_cst);  // seq_cst: see above
+}
+
+}  // namespace
+
+void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
+  Poller* poller = sched().poller;
+  os::PollEvent events[kEventsMax];
+  if (now_ns != 0) poller->last_ns.store(now_ns, std::memory_order_relaxed);  // relaxed: a hint
+  const int n = os::epoll_wait(poller->epfd, events, wait_ns);
+  for (int i = 0; i < n; ++i) {
+    const os::PollEvent& e = events[i];
+    if (e.data == 0) {
+      // Only the poller that may sleep eats its wake-up; for others it stays readable.
+      if (wait_ns != 0) eat_break(poller);
+      continue;
+    }
+    PollDesc* pd = untag(e.data);
+    if (pd == nullptr) continue;
+    constexpr uint32_t kEnd = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+    // release: before the wake-up; read by netpoll_hangup_seen().
+    if ((e.events & kEnd) != 0) pd->hangup.store(true, std::memory_order_release);
+    if ((e.events & (EPOLLIN | kEnd)) != 0) {
+      if (G* g = unblock(pd->direction[0], kReady, WakeCause::notified)) out.push_back(g);
+    }
+    if ((e.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+      if (G* g = unblock(pd->direction[1], kReady, WakeCause::notified)) out.push_back(g);
+    }
+  }
+}
+
+void netpoll_break() noexcept {
+  Poller* poller = sched().poller;
+  // seq_cst: one write suffices until the poller has read it.
+  if (poller->wake_pending.exchange(true, std::memory_order_seq_cst)) return;
+  const uint64_t one = 1;
+  (void)os::fd_write(poller->wake_fd, &one, sizeof one);
+}
+
+bool netpoll_wanted() noexcept {
+  // seq_cst: I6; pairs with commit_wait().
+  return sched().poller->waiters.load(std::memory_order_seq_cst) > 0;
+}
+
+int64_t netpoll_last_ns() noexcept {
+  return sched().poller->last_ns.load(std::memory_order_relaxed);  // relaxed: a hint
+}
+
+}  // namespace gort

@@ -1,0 +1,29 @@
+// The poller as the scheduler sees it (netpoll.hpp is for those who wait for descriptors).
+#pragma once
+
+#include <cstdint>
+
+#include "sched/globq.hpp"
+
+namespace gort {
+
+struct Sched;
+
+// Makes and releases the runtime's epoll instance. Negative errno on failure.
+int netpoll_init(Sched& s) noexcept;
+void netpoll_fini(Sched& s) noexcept;
+
+// Asks the kernel which descriptors are ready and appends their fibers to `out`. wait_ns: 0 does not
+// wait, < 0 for ever. now_ns: the time if the caller knows it, else 0. Any M; g0 or sysmon.
+void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept;
+
+// Makes a netpoll() that is waiting return.
+void netpoll_break() noexcept;
+
+// True while some fiber waits for a descriptor.
+[[nodiscard]] bool netpoll_wanted() noexcept;
+
+// When the kernel was last asked.
+[[nodiscard]] int64_t netpoll_last_ns() noexcept;
+
+}  // namespace gort

@@ -1,0 +1,90 @@
+// P: the right to run fibers, and what goes with it: a run queue, timers, free fibers, counters.
+//
+// Everything here belongs to the M that holds the P, except what a comment gives to others. A P does not
+// know how to schedule.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "sched/globq.hpp"
+#include "sched/runq.hpp"
+#include "sched/timerheap.hpp"
+
+namespace gort {
+
+struct M;
+
+// A count that its owner raises and anybody reads.
+class Counter {
+ public:
+  void add(uint64_t n = 1) noexcept {
+    // relaxed: single writer, readers want a number and nothing else.
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  // release/acquire forms for the counts that decide whether all fibers have ended (spawn.cpp, S2).
+  void add_release(uint64_t n = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_release);
+  }
+  [[nodiscard]] uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t get_acquire() const noexcept {
+    return value_.load(std::memory_order_acquire);
+  }
+
+ private:
+  std::atomic<uint64_t> value_{0};
+};
+
+struct PCounters {
+  Counter spawned, ended, switches, parks, wakes, steals, ladders;
+};
+
+// splitmix64; good enough to pick victims and cases, one multiplication per number.
+class Random {
+ public:
+  void seed(uint64_t s) noexcept { state_ = s; }
+  uint64_t next() noexcept {
+    uint64_t z = (state_ += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+  }
+
+ private:
+  uint64_t state_ = 0;
+};
+
+inline constexpr uint32_t kRunqSlots = 256;  // as in Go: overflow moves half to the global queue
+
+struct alignas(64) P {
+  int id = 0;
+  bool alone = false;   // the runtime has one P: nobody steals (constant)
+  M* m = nullptr;       // written under Sched::lock or by the holder
+  P* idle_link = nullptr;  // Sched::lock
+
+  // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the owner;
+  // a thief may take it out (find.cpp).
+  std::atomic<G*> next{nullptr};
+  uint32_t next_streak = 0;     // how often in a row `next` went before the queue
+  uint32_t countdown = 1;       // scheduling points until the full ladder (find.cpp)
+  uint32_t ladder_interval = 1;
+  int64_t ladder_at_ns = 0;     // when the full ladder last ran
+  std::atomic<uint32_t> tick{0};  // turns of the loop; sysmon and thieves see from it whether P moves
+
+  // How many lonely ready() calls pass before an idle M is woken for one (idle.cpp). Raised by an M
+  // that was woken and found nothing, zeroed by a thief that found something; races are harmless.
+  std::atomic<uint32_t> lonely_limit{0};
+  uint32_t lonely_count = 0;
+
+  G* free = nullptr;  // dead fibers with their stacks, last in first out
+  uint32_t free_count = 0;
+  uint64_t next_id = 0;  // fiber numbers taken from Sched::next_gid and not given out yet
+  uint64_t end_id = 0;
+
+  RunQueue<G, kRunqSlots> runq;
+  TimerHeap timers;
+  PCounters counters;
+  Random random;
+};
+
+}  // namespace gort

@@ -1,0 +1,203 @@
+#include "sched/park.hpp"
+
+#include "base/pause.hpp"
+#include "sched/find.hpp"
+#include "sched/idle.hpp"
+#include "sched/loop.hpp"
+#include "sched/stop.hpp"
+#include "sched/syscall.hpp"
+#include "sched/timer.hpp"
+
+namespace gort {
+namespace {
+
+// S2 for a wait without a lock: before commit (or the timer) has put it in, a requester's cancel finds
+// nothing to take out. So the look comes afterwards, with the Wait held by an inspector's count.
+void park_by_commit(M* m, G* g, Wait* w) noexcept {
+  g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
+  // release: publishes the Wait to requesters (S1).
+  g->wait.store(w, std::memory_order_release);
+  if (w->timer != nullptr) timer_add(m->p, w->timer);
+  if (!w->commit(w)) ready(g);  // the wake-up came first; nobody else has seen this Wait
+  os::fence_light();            // S2: the commit before the look at stop_requested
+  if (__builtin_expect(stop_due(g), 0)) return cancel_wait(g);
+  // release: as in cancel_wait().
+  g->inspectors.fetch_sub(1, std::memory_order_release);
+}
+
+// The far side of a park: R1.
+void park_after(M* m, G* g, void* arg) noexcept {
+  auto* w = static_cast<Wait*>(arg);
+  set_state(g, GState::waiting);
+  g->reason = w->reason;
+  if (w->lock == nullptr && w->cancel != nullptr) return park_by_commit(m, g, w);
+  bool inspect = false;
+  if (w->cancel != nullptr) {
+    // release: publishes the Wait to requesters (S1).
+    g->wait.store(w, std::memory_order_release);
+    os::fence_light();  // S2: the publication before the look at stop_requested
+    if (__builtin_expect(stop_due(g), 0)) {
+      g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
+      inspect = true;
+    }
+  }
+  if (w->timer != nullptr) timer_add(m->p, w->timer);
+  if (w->lock != nullptr) {
+    w->lock->unlock();
+  } else if (!w->commit(w)) {
+    ready(g);  // the wake-up came first; nobody else has seen this Wait
+  }
+  if (inspect) cancel_wait(g);
+}
+
+void yield_after(M* m, G* g, void*) noexcept {
+  set_state(g, GState::runnable);
+  push_queue(m->p, g);
+}
+
+// S1, the fiber's half: nobody looks at our Wait once this has returned.
+inline void close_wait(G* g) noexcept {
+  g->wait.store(nullptr, std::memory_order_relaxed);  // relaxed: ordered by the fence
+  os::fence_light();
+  // acquire: pairs with the inspectors' release.
+  while (__builtin_expect(g->inspectors.load(std::memory_order_acquire) != 0, 0)) os::osyield();
+}
+
+// A foreign thread waits on a word of its own; there is no far side, and no timer but the futex's.
+WakeCause park_thread(G* g, Wait& w) noexcept {
+  const int64_t until = w.timer != nullptr ? w.timer->when_ns : kNever;
+  // relaxed: the object's lock (or commit's own ordering) publishes both to the waker.
+  g->thread_word.store(0, std::memory_order_relaxed);
+  g->state.store(GState::waiting, std::memory_order_relaxed);
+  if (until == kNever) foreign_parked.fetch_add(1, std::memory_order_seq_cst);
+  bool asleep = true;
+  if (w.lock != nullptr) {
+    w.lock->unlock();
+  } else if (!w.commit(&w)) {
+    asleep = false;
+  }
+  while (asleep) {
+    // acquire: pairs with ready(); learns what the waker did for us.
+    if (g->thread_word.load(std::memory_order_acquire) != 0) break;
+    int64_t ns = os::kForever;
+    if (until != kNever) {
+      ns = until - os::nanotime();
+      if (ns <= 0) {
+        if (claim(w)) {
+          w.cause = WakeCause::timeout;
+          break;
+        }
+        ns = os::kForever;  // somebody else has won and is about to wake us
+      }
+    }
+    os::futexsleep(&g->thread_word, 0, ns);
+  }
+  // The runtime that we were woken by may have ended.
+  if (until == kNever) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
+  g->state.store(GState::running, std::memory_order_relaxed);
+  return w.cause;
+}
+
+void ready_thread(G* g) noexcept {
+  std::atomic<uint32_t>* word = &g->thread_word;
+  // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed, so a
+  // late wake is a spurious one for its next user.
+  word->store(1, std::memory_order_release);
+  os::futexwakeup(word, 1);
+}
+
+void fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+void ready_global(GList& list) noexcept {
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    while (G* g = list.pop_front()) s.globq.push(g);
+  }
+  fence();  // I1 in idle.cpp
+  wake_if_idle();
+}
+
+}  // namespace
+
+WakeCause park(Wait& w) noexcept {
+  M* m = current_m();
+  G* g = m != nullptr ? m->cur : foreign_g();
+  w.g = g;
+  if (__builtin_expect(g->kind != GKind::fiber, 0)) {
+    GORT_CHECK(g->kind == GKind::thread, "R2: g0 never waits");
+    return park_thread(g, w);
+  }
+  if (__builtin_expect(m->p == nullptr, 0)) m = reenter_from_blocking();
+  // A fiber that unwinds is not interrupted: the request is thrown by its next ordinary wait.
+  if (__builtin_expect(m->eh->uncaught != 0, 0)) w.cancel = nullptr;
+  m->p->counters.parks.add();
+  switch_to(m, g, next_or_g0(m), park_after, &w);
+  if (w.cancel != nullptr) close_wait(g);
+  return w.cause;
+}
+
+void ready(G* g) noexcept {
+  if (__builtin_expect(g->kind == GKind::thread, 0)) return ready_thread(g);
+  M* m = current_m();
+  P* p = m != nullptr ? m->p : nullptr;
+  if (__builtin_expect(p == nullptr, 0)) {
+    const Visitor visit;
+    set_state(g, GState::runnable);
+    GList one;
+    one.push_back(g);
+    return ready_global(one);
+  }
+  set_state(g, GState::runnable);
+  p->counters.wakes.add();
+  if (p->alone) {
+    // relaxed: no thief exists.
+    G* old = p->next.load(std::memory_order_relaxed);
+    p->next.store(g, std::memory_order_relaxed);
+    if (old != nullptr) push_queue(p, old);
+    return;
+  }
+  // seq_cst: publishes the fiber to thieves, and is I1's fence before the look at the idle counts.
+  G* old = p->next.exchange(g, std::memory_order_seq_cst);
+  if (old == nullptr) return wake_if_idle_lonely(p);
+  push_queue(p, old);
+  fence();  // I1
+  wake_if_idle();
+}
+
+void ready_list(GList& list) noexcept {
+  M* m = current_m();
+  P* p = m != nullptr ? m->p : nullptr;
+  GList global;
+  while (G* g = list.pop_front()) {
+    if (g->kind == GKind::thread) {
+      ready_thread(g);
+      continue;
+    }
+    set_state(g, GState::runnable);
+    if (p == nullptr) {
+      global.push_back(g);
+    } else {
+      p->counters.wakes.add();
+      push_queue(p, g);
+    }
+  }
+  if (!global.empty()) return ready_global(global);
+  if (p != nullptr && !p->alone) {
+    fence();  // I1
+    wake_if_idle();
+  }
+}
+
+void yield_fiber() noexcept {
+  M* m = current_m();
+  if (m == nullptr) return os::osyield();
+  G* g = m->cur;
+  if (__builtin_expect(m->p == nullptr, 0)) return;  // inside blocking(): there is nothing to give way to
+  G* next = next_or_g0(m);
+  // Nothing else is here and the ladder is not due: go on.
+  if (next == &m->g0 && m->p->countdown != 0) return;
+  switch_to(m, g, next, yield_after, nullptr);
+}
+
+}  // namespace gort

@@ -1,0 +1,86 @@
+#include "sched/report.hpp"
+
+#include <unistd.h>
+
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "sched/pools.hpp"
+#include "sched/sched.hpp"
+
+namespace gort {
+
+const char* wait_reason_name(WaitReason r) noexcept {
+  switch (r) {
+    case WaitReason::none: return "nothing";
+    case WaitReason::chan_send: return "channel send";
+    case WaitReason::chan_recv: return "channel receive";
+    case WaitReason::chan_nil: return "nil channel";
+    case WaitReason::sleep: return "sleep";
+    case WaitReason::join: return "join";
+    case WaitReason::mutex: return "mutex";
+    case WaitReason::condition: return "condition variable";
+    case WaitReason::wait_group: return "wait group";
+    case WaitReason::net_read: return "network read";
+    case WaitReason::net_write: return "network write";
+    case WaitReason::blocking: return "blocking call";
+    case WaitReason::select: return "select";
+  }
+  return "?";
+}
+
+const char* state_name(GState s) noexcept {
+  switch (s) {
+    case GState::none: return "none";
+    case GState::runnable: return "runnable";
+    case GState::running: return "running";
+    case GState::waiting: return "waiting";
+    case GState::dead: return "dead";
+  }
+  return "?";
+}
+
+namespace {
+
+// One line at a time through a fixed buffer: works in any state of the heap.
+template <class... Args>
+void print(int fd, fmt::format_string<Args...> format, Args&&... args) noexcept {
+  char line[256];
+  const auto end = fmt::format_to_n(line, sizeof line, format, std::forward<Args>(args)...);
+  const size_t n = end.size < sizeof line ? end.size : sizeof line;
+  if (::write(fd, line, n) < 0) return;
+}
+
+constexpr int kFibersShown = 1000;  // a report of a million fibers helps nobody
+
+}  // namespace
+
+void report_fibers(int fd, const char* headline) noexcept {
+  print(fd, "{}\n", headline);
+  int shown = 0;
+  int more = 0;
+  for_each_slot([fd, &shown, &more](std::byte* top) {
+    const G* g = slot_g(top);
+    const GState state = g->get_state();
+    if (state == GState::none || state == GState::dead) return;
+    if (++shown > kFibersShown) {
+      ++more;
+      return;
+    }
+    print(fd, "  fiber {}{}{}{}: {}{}{}, started by {}\n", g->id, g->name[0] != '\0' ? " \"" : "",
+          static_cast<const char*>(g->name), g->name[0] != '\0' ? "\"" : "", state_name(state),
+          state == GState::waiting ? ", " : "",
+          state == GState::waiting ? wait_reason_name(g->reason) : "", g->parent_id);
+  });
+  if (more != 0) print(fd, "  and {} more\n", more);
+}
+
+void report_no_thread(int error, int threads) noexcept {
+  print(STDERR_FILENO,
+        "gort: can not make another OS thread ({}); going on with {}. Check 'ulimit -u', the cgroup's "
+        "pids.max and kernel.threads-max.\n",
+        std::strerror(-error), threads);
+}
+
+}  // namespace gort

@@ -1,0 +1,14 @@
+// report: what the scheduler can say about its fibers to people, from g0, without allocating.
+#pragma once
+
+#include <cstdint>
+
+namespace gort {
+
+// Writes the headline and a line for every fiber to fd.
+void report_fibers(int fd, const char* headline) noexcept;
+
+// No OS thread could be made: once per shortage, with what to do about it.
+void report_no_thread(int error, int threads) noexcept;
+
+}  // namespace gort

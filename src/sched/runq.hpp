@@ -1,0 +1,140 @@
+// RunQueue: a P's queue of runnable fibers. One owner pushes and takes, anybody steals half.
+//
+// A bounded ring after the Go runtime's (proc.go: runqput, runqget, runqgrab). `head` is moved by
+// whoever removes (owner and thieves, by compare-and-swap), `tail` by the owner alone.
+//
+//   Q1  Only the M holding the P pushes and takes; tail is written by it alone.
+//   Q2  0 <= tail - head <= N, as unsigned difference; slots in [head, tail) hold fibers.
+//   Q3  A removed fiber is removed once: the compare-and-swap of head decides between owner and thieves.
+//   Q4  A slot is not overwritten before the removal of its fiber is visible: the owner reads head with
+//       acquire before it reuses slots.
+//
+// Rejected: a Chase-Lev deque (LIFO for the owner starves old fibers; a fence on every take as well); a
+// lock per queue (a descheduled thief stops the owner); an unbounded list (allocation on the hot path).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace gort {
+
+struct G;
+
+template <class T, uint32_t N, template <class> class Atom = std::atomic>
+class RunQueue {
+  static_assert((N & (N - 1)) == 0, "N is a power of two");
+
+ public:
+  // Number of queued items; exact for the owner, a snapshot for others.
+  [[nodiscard]] uint32_t size() const noexcept {
+    for (;;) {
+      // acquire: head before tail, so that the difference is one that existed.
+      const uint32_t h = head_.load(std::memory_order_acquire);
+      const uint32_t t = tail_.load(std::memory_order_acquire);
+      if (h == head_.load(std::memory_order_relaxed)) return t - h;
+    }
+  }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+
+  // Owner: exact but for thieves that make it shorter.
+  [[nodiscard]] bool empty_for_owner() const noexcept {
+    // relaxed: tail is ours, head only grows.
+    return tail_.load(std::memory_order_relaxed) == head_.load(std::memory_order_relaxed);
+  }
+
+  // Owner. False when full.
+  [[nodiscard]] bool push(T* item) noexcept {
+    // acquire: pairs with the removers' release on head (Q4).
+    const uint32_t h = head_.load(std::memory_order_acquire);
+    const uint32_t t = tail_.load(std::memory_order_relaxed);  // relaxed: ours (Q1)
+    if (t - h >= N) return false;
+    slots_[t % N].store(item, std::memory_order_relaxed);  // relaxed: published by tail
+    // release: publishes the slot and the fiber's state to thieves.
+    tail_.store(t + 1, std::memory_order_release);
+    return true;
+  }
+
+  // Owner. nullptr when empty. The oldest first.
+  [[nodiscard]] T* take() noexcept {
+    // acquire: a failed thief race re-reads; pairs with the thieves' release.
+    uint32_t h = head_.load(std::memory_order_acquire);
+    for (;;) {
+      const uint32_t t = tail_.load(std::memory_order_relaxed);  // relaxed: ours (Q1)
+      if (t == h) return nullptr;
+      T* item = slots_[h % N].load(std::memory_order_relaxed);  // relaxed: we wrote it
+      // acq_rel: Q3; release hands the slot back to ourselves through thieves' reads of head.
+      if (head_.compare_exchange_weak(h, h + 1, std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
+        return item;
+      }
+    }
+  }
+
+  // Owner, when nobody can steal (one P): the same without an atomic read-modify-write.
+  [[nodiscard]] T* take_alone() noexcept {
+    const uint32_t h = head_.load(std::memory_order_relaxed);  // relaxed: nobody else moves it
+    if (tail_.load(std::memory_order_relaxed) == h) return nullptr;
+    T* item = slots_[h % N].load(std::memory_order_relaxed);
+    head_.store(h + 1, std::memory_order_relaxed);
+    return item;
+  }
+
+  // Owner, when push() failed: takes the older half out into out[0 .. N/2). Returns how many; 0 if
+  // thieves were faster (then push() will succeed).
+  [[nodiscard]] uint32_t take_half(T** out) noexcept {
+    // acquire: as in take().
+    uint32_t h = head_.load(std::memory_order_acquire);
+    const uint32_t t = tail_.load(std::memory_order_relaxed);  // relaxed: ours (Q1)
+    const uint32_t n = (t - h) / 2;
+    for (uint32_t i = 0; i < n; ++i) {
+      out[i] = slots_[(h + i) % N].load(std::memory_order_relaxed);  // relaxed: we wrote them
+    }
+    // acq_rel: Q3.
+    if (!head_.compare_exchange_strong(h, h + n, std::memory_order_acq_rel,
+                                       std::memory_order_relaxed)) {
+      return 0;
+    }
+    return n;
+  }
+
+  // Thief, which owns `to` (empty): moves half of this queue, rounded up, there, and returns one of
+  // the moved fibers that is not left in `to`. nullptr when there was nothing.
+  [[nodiscard]] T* steal_into(RunQueue& to) noexcept {
+    const uint32_t base = to.tail_.load(std::memory_order_relaxed);  // relaxed: ours
+    uint32_t n;
+    uint32_t h = head_.load(std::memory_order_acquire);  // acquire: pairs with other removers
+    for (;;) {
+      // acquire: pairs with push(); makes the slots and the fibers' state readable.
+      const uint32_t t = tail_.load(std::memory_order_acquire);
+      n = t - h;
+      n -= n / 2;
+      if (n == 0) return nullptr;
+      if (n > N / 2) {  // head and tail were read at different times
+        h = head_.load(std::memory_order_acquire);
+        continue;
+      }
+      for (uint32_t i = 0; i < n; ++i) {
+        // relaxed: a slot overwritten meanwhile is caught by the compare-and-swap (Q3, Q4).
+        to.slots_[(base + i) % N].store(slots_[(h + i) % N].load(std::memory_order_relaxed),
+                                        std::memory_order_relaxed);
+      }
+      // acq_rel: Q3; release lets the owner reuse the slots after our reads (Q4).
+      if (head_.compare_exchange_weak(h, h + n, std::memory_order_acq_rel,
+                                      std::memory_order_acquire)) {
+        break;
+      }
+    }
+    --n;
+    T* item = to.slots_[(base + n) % N].load(std::memory_order_relaxed);
+    // release: our own thieves see the moved slots.
+    if (n != 0) to.tail_.store(base + n, std::memory_order_release);
+    return item;
+  }
+
+ private:
+  alignas(64) Atom<uint32_t> head_{0};
+  alignas(64) Atom<uint32_t> tail_{0};
+  Atom<T*> slots_[N] = {};
+};
+
+}  // namespace gort

@@ -1,0 +1,38 @@
+#include "sched/schedtrace.hpp"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "sched/sched.hpp"
+#include "sched/spawn.hpp"
+
+namespace gort {
+
+void print_schedtrace() noexcept {
+  Sched& s = sched();
+  fmt::memory_buffer out;
+  uint32_t global;
+  int threads;
+  int blocking;
+  {
+    LockGuard guard(s.lock);
+    global = s.globq.approx_size();
+    threads = s.m_count - s.m_gone;
+    blocking = s.blocking_count;
+  }
+  // relaxed: numbers for people.
+  fmt::format_to(std::back_inserter(out),
+                 "SCHED {}ms: procs={} idleprocs={} threads={} spinningthreads={} blocking={} "
+                 "fibers={} runqueue={} [",
+                 os::nanotime() / 1'000'000, s.nprocs,
+                 s.idle_p_count.load(std::memory_order_relaxed), threads,
+                 s.spinning.load(std::memory_order_relaxed), blocking, count_fibers(), global);
+  for (int i = 0; i < s.nprocs; ++i) {
+    fmt::format_to(std::back_inserter(out), "{}{}", i == 0 ? "" : " ", s.procs[i].runq.size());
+  }
+  fmt::format_to(std::back_inserter(out), "]\n");
+  if (::write(STDERR_FILENO, out.data(), out.size()) < 0) return;
+}
+
+}  // namespace gort

@@ -1,0 +1,388 @@
+// Birth and death of fibers.
+//
+// A stack slot, from the top (high addresses) down: the control block G, the payload (the function, its
+// arguments, a task's result), a few cache lines of colour, the first frame. All of it in one page, so
+// that a fiber that parks early costs one resident page.
+//
+//   B1  A dead G keeps its slot; P::free holds up to kFreeMax of them, last in first out, so that the
+//       next fiber gets a warm stack and starting it takes no lock and allocates nothing.
+//   B2  refs counts the running fiber (1) and its task handle (1). Who drops the last one recycles the
+//       slot. The fiber's own reference is dropped on the far side of its last switch, when nobody
+//       stands on the stack any more.
+//   B3  joiner is nullptr, the joiner's Wait, join_done() or join_never(); the end exchanges join_done()
+//       in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end or the end sees
+//       the joiner. A handle that is let go puts join_never() in, unless the end was faster.
+//   B5  The later of end and letting go destroys a task's payload, on a stack where user code may wait:
+//       the fiber's own before its last switch, or the handle's.
+//   B4  The last fiber's end is seen: counters `ended` are read (acquire) before `spawned`, each end is
+//       a release after all that its fiber spawned. So if the sums are equal, every fiber that was ever
+//       spawned has ended: a live one was spawned by one that has ended (counted, and its spawn before
+//       it) or by a live one, and so on back to the main fiber, which has ended.
+#include "sched/spawn.hpp"
+
+#include <bit>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <system_error>
+#include <typeinfo>
+
+#include <cxxabi.h>
+
+#include "gort/detail/fiber.hpp"
+#include "gort/errors.hpp"
+#include "sched/find.hpp"
+#include "sched/idle.hpp"
+#include "sched/loop.hpp"
+#include "sched/park.hpp"
+#include "sched/pools.hpp"
+#include "sched/sched.hpp"
+#include "sched/stop.hpp"
+#include "sched/sysmon.hpp"
+
+namespace gort {
+namespace {
+
+constexpr uint32_t kFreeMax = 64;      // dead fibers that a P keeps
+constexpr uint32_t kFreeBatch = 32;    // moved to or from the pool at a time
+constexpr size_t kColours = 8;         // starts of stacks are spread over so many cache lines
+constexpr size_t kLineBytes = 64;
+constexpr size_t kStackMin = 16 * 1024;
+constexpr uint64_t kIdBlock = 256;     // numbers that a P takes at a time
+
+Wait* join_done() noexcept { return reinterpret_cast<Wait*>(uintptr_t{1}); }
+Wait* join_never() noexcept { return reinterpret_cast<Wait*>(uintptr_t{2}); }
+
+// The G of a slot, made there if the slot is cold (its page is all zeros, or fresh).
+G* g_of_slot(std::byte* top, const StackPool& pool) noexcept {
+  G* g = slot_g(top);
+  if (g->get_state() == GState::none) {
+    g = new (g) G;
+    g->stack_top = top;
+    g->stack_bytes = pool.slot_bytes();
+    g->stack_low = top - pool.slot_bytes() + pool.guard_bytes();
+    // release: from here on walks over all slots (stop_all, dumps) see a G.
+    g->state.store(GState::dead, std::memory_order_release);
+  }
+  return g;
+}
+
+G* take_from_pool(P* p, StackPool& pool) noexcept {
+  std::byte* tops[kFreeBatch];
+  const size_t want = p != nullptr ? kFreeBatch : 1;
+  const size_t n = pool.take({tops, want});
+  if (n == 0) return nullptr;
+  for (size_t i = 1; i < n; ++i) {
+    G* g = g_of_slot(tops[i], pool);
+    g->link = p->free;
+    p->free = g;
+    ++p->free_count;
+  }
+  return g_of_slot(tops[0], pool);
+}
+
+void give_to_pool(G* g) noexcept {
+  std::byte* top = g->stack_top;
+  pool_for(g->stack_bytes)->give({&top, 1});
+}
+
+// The current P, if this thread holds one and may use its drawers.
+P* current_p() noexcept {
+  M* m = current_m();
+  return m != nullptr ? m->p : nullptr;
+}
+
+G* take_dead(const attrs* a) noexcept {
+  Sched& s = sched();
+  size_t bytes = s.stack_bytes;
+  if (a != nullptr && a->stack_size != 0) {
+    bytes = std::bit_ceil(a->stack_size < kStackMin ? kStackMin : a->stack_size);
+  }
+  P* p = current_p();
+  if (bytes != s.stack_bytes) {
+    StackPool* pool = pool_for(bytes);
+    return pool != nullptr ? take_from_pool(nullptr, *pool) : nullptr;
+  }
+  if (p != nullptr && p->free != nullptr) {
+    G* g = p->free;
+    p->free = g->link;
+    --p->free_count;
+    return g;
+  }
+  return s.stacks != nullptr ? take_from_pool(p, *s.stacks) : nullptr;
+}
+
+// stop_all() may be looking at it.
+void drop_stop_source(G* g) noexcept {
+  std::stop_source old(std::nostopstate);
+  LockGuard guard(g->stop_lock);
+  g->stop_source.swap(old);
+}
+
+// B1. The slot of a dead fiber, whose last reference is gone, on whatever thread we are.
+void recycle(G* g) noexcept {
+  g->payload_destroy = nullptr;
+  if (g->stop_source.stop_possible()) drop_stop_source(g);
+  P* p = current_p();
+  if (p == nullptr || g->stack_bytes != sched().stack_bytes) return give_to_pool(g);
+  g->link = p->free;
+  p->free = g;
+  if (++p->free_count < kFreeMax) return;
+  std::byte* tops[kFreeBatch];
+  for (uint32_t i = 0; i < kFreeBatch; ++i) {
+    tops[i] = p->free->stack_top;
+    p->free = p->free->link;
+  }
+  p->free_count -= kFreeBatch;
+  sched().stacks->give({tops, kFreeBatch});
+}
+
+void drop_ref(G* g) noexcept {
+  // acq_rel: the last one sees all that the other did (B2). A lone reference needs no atomic operation.
+  if (g->refs.load(std::memory_order_acquire) == 1 ||
+      g->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    recycle(g);
+  }
+}
+
+uint64_t next_fiber_id(P* p) noexcept {
+  if (p == nullptr) return sched().next_gid.fetch_add(1, std::memory_order_relaxed);
+  if (p->next_id == p->end_id) {
+    // relaxed: uniqueness is all.
+    p->next_id = sched().next_gid.fetch_add(kIdBlock, std::memory_order_relaxed);
+    p->end_id = p->next_id + kIdBlock;
+  }
+  return p->next_id++;
+}
+
+void count_spawn() noexcept {
+  if (P* p = current_p(); p != nullptr) return p->counters.spawned.add();
+  Sched& s = sched();
+  LockGuard guard(s.lock);
+  s.foreign_spawned.add();
+}
+
+// The far side of a fiber's last switch.
+void end_after(M* m, G* g, void*) noexcept {
+  sanitizer_fiber_end(g->sanitizer);
+  set_state(g, GState::dead);
+  drop_ref(g);
+  m->p->counters.ended.add_release();  // B4
+  // Store-load pair with stop_all(), which sets the phase, fences heavily, and then counts.
+  os::fence_light();
+  if (__builtin_expect(sched().phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
+    exit_if_last();
+  }
+}
+
+// The end of a fiber that has, or had, a handle.
+void end_joinable(G* g) noexcept {
+  // acq_rel: B3; publishes the result, learns the joiner's Wait.
+  Wait* w = g->joiner.exchange(join_done(), std::memory_order_acq_rel);
+  if (w == join_never()) {
+    g->payload_destroy(g->payload);  // B5
+  } else if (w != nullptr) {
+    ready(w->g);
+  }
+}
+
+// A fiber's first frame.
+void fiber_main(void* data) {
+  // Unwinders (gdb, perf, exceptions, the fiber dump) stop here.
+#if defined(__x86_64__)
+  asm volatile(".cfi_undefined rip");
+#elif defined(__aarch64__)
+  asm volatile(".cfi_undefined x30");
+#endif
+  auto* first = static_cast<M*>(data);
+  G* g = first->cur;
+  arrive(first);
+  g->entry(g->payload);
+  if (g->payload_destroy != nullptr) end_joinable(g);
+  M* m = current_m();
+  if (m->p == nullptr) fatal("B2: a fiber ended without a P", __FILE__, __LINE__);
+  switch_final(m, g, next_or_g0(m), end_after);
+}
+
+struct JoinWait : Wait {
+  G* target = nullptr;
+};
+
+bool cancel_join(Wait* w) noexcept {
+  Wait* expected = w;
+  // acq_rel: B3; of the end and the stop request one takes the Wait out.
+  return static_cast<JoinWait*>(w)->target->joiner.compare_exchange_strong(
+      expected, nullptr, std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+bool commit_join(Wait* w) noexcept {
+  Wait* none = nullptr;
+  // acq_rel: B3; publishes our Wait, learns the result if the fiber has ended.
+  return static_cast<JoinWait*>(w)->target->joiner.compare_exchange_strong(
+      none, w, std::memory_order_acq_rel, std::memory_order_acquire);
+}
+
+WakeCause join(G* g, bool (*cancel)(Wait*) noexcept) noexcept {
+  JoinWait w;
+  w.target = g;
+  w.cancel = cancel;
+  w.commit = commit_join;
+  w.reason = WaitReason::join;
+  return park(w);
+}
+
+}  // namespace
+
+uint64_t count_fibers() noexcept {
+  Sched& s = sched();
+  uint64_t ended = 0;
+  uint64_t spawned = 0;
+  for (int i = 0; i < s.nprocs; ++i) ended += s.procs[i].counters.ended.get_acquire();  // B4: first
+  for (int i = 0; i < s.nprocs; ++i) spawned += s.procs[i].counters.spawned.get_acquire();
+  spawned += s.foreign_spawned.get_acquire();
+  return spawned - ended;
+}
+
+void exit_if_last() noexcept {
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    // relaxed: under the lock.
+    if (s.phase.load(std::memory_order_relaxed) != Phase::stopping || count_fibers() != 0) return;
+    s.phase.store(Phase::exiting, std::memory_order_seq_cst);
+  }
+  wake_all_idle();
+  s.exit_note.wake();
+}
+
+void drain_free(P* p) noexcept {
+  while (p->free != nullptr) {
+    G* g = p->free;
+    p->free = g->link;
+    give_to_pool(g);
+  }
+  p->free_count = 0;
+}
+
+// ---- What the templates of spawn.hpp call ----
+
+namespace detail {
+
+new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align) {
+  if (!runtime_alive()) throw std::logic_error("gort: no runtime is alive (start one with gort::run)");
+  G* g = take_dead(a);
+  if (g == nullptr) {
+    throw std::system_error(ENOMEM, std::system_category(), "gort: no memory for a fiber's stack");
+  }
+  auto at = reinterpret_cast<uintptr_t>(g) - payload_bytes;
+  at &= ~(uintptr_t{payload_align < 16 ? 16 : payload_align} - 1);
+  g->payload = reinterpret_cast<void*>(at);
+  const uintptr_t colour = (reinterpret_cast<uintptr_t>(g->stack_top) / g->stack_bytes) % kColours;
+  g->stack_start = reinterpret_cast<void*>((at - colour * kLineBytes) & ~uintptr_t{15});
+  set_name(g, a != nullptr ? a->name : std::string_view{});
+  return {g, g->payload};
+}
+
+void fiber_abandon(G* g) noexcept {
+  g->payload_destroy = nullptr;
+  recycle(g);
+}
+
+namespace {
+
+void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) noexcept {
+  Sched& s = sched();
+  g->entry = entry;
+  g->payload_destroy = destroy;
+  // relaxed, all of these: published with the fiber by ready().
+  g->refs.store(refs, std::memory_order_relaxed);
+  g->joiner.store(nullptr, std::memory_order_relaxed);
+  g->stop_state = StopState::open;
+  g->eh = EhGlobals{};
+  g->reason = WaitReason::none;
+  M* m = current_m();
+  g->parent_id = m != nullptr ? m->cur->id : 0;
+  g->id = next_fiber_id(m != nullptr ? m->p : nullptr);
+  count_spawn();
+  // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here: store,
+  // light fence, load against its store of the phase, heavy fence, stores to every slot.
+  g->stop_requested.store(false, std::memory_order_relaxed);
+  os::fence_light();
+  if (__builtin_expect(s.phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
+    g->stop_requested.store(true, std::memory_order_relaxed);
+  }
+  prepare_context<fiber_main>(g->context, g->stack_start,
+                              static_cast<size_t>(static_cast<std::byte*>(g->stack_start) -
+                                                  static_cast<std::byte*>(g->stack_low)));
+  sanitizer_fiber_init(g->sanitizer, g->stack_low,
+                       static_cast<size_t>(static_cast<std::byte*>(g->stack_start) -
+                                           static_cast<std::byte*>(g->stack_low)));
+  ready(g);
+}
+
+}  // namespace
+
+void fiber_start(G* g, void (*entry)(void*)) noexcept { launch(g, entry, nullptr, 1); }
+
+void fiber_start_joinable(G* g, void (*entry)(void*), void (*destroy)(void*)) noexcept {
+  launch(g, entry, destroy, 2);
+}
+
+bool fiber_done(const G* g) noexcept {
+  // acquire: pairs with the end's exchange; the result is readable.
+  return g->joiner.load(std::memory_order_acquire) == join_done();
+}
+
+void fiber_join(G* g) {
+  if (fiber_done(g)) return;
+  if (current_fiber() == g) {
+    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                            "gort: a fiber can not join itself");
+  }
+  if (stop_pending()) deliver_stop();
+  if (join(g, cancel_join) == WakeCause::stopped) deliver_stop();
+}
+
+void fiber_join_always(G* g) noexcept {
+  if (fiber_done(g)) return;
+  if (current_fiber() == g) fatal("a task's handle is destroyed by its own fiber", __FILE__, __LINE__);
+  join(g, nullptr);
+}
+
+void fiber_request_stop(G* g) noexcept {
+  request_stop(g);
+}
+
+void fiber_release(G* g) noexcept {
+  Wait* none = nullptr;
+  // acq_rel: B5; of the end and this the later one destroys the payload. acquire: what the end did.
+  if (!g->joiner.compare_exchange_strong(none, join_never(), std::memory_order_acq_rel,
+                                         std::memory_order_acquire)) {
+    g->payload_destroy(g->payload);
+  }
+  drop_ref(g);
+}
+
+uint64_t fiber_id(const G* g) noexcept { return g->id; }
+
+std::stop_token fiber_stop_token(G* g) { return token_of(g); }
+
+void fiber_uncaught() noexcept {
+  const G* g = current_fiber();
+  std::fprintf(stderr, "gort: fatal: an exception left fiber %llu%s%s%s",
+               static_cast<unsigned long long>(g != nullptr ? g->id : 0),
+               g != nullptr && g->name[0] != '\0' ? " \"" : "", g != nullptr ? g->name : "",
+               g != nullptr && g->name[0] != '\0' ? "\"" : "");
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, ": %s\n", e.what());
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    std::fprintf(stderr, " (type %s)\n", type != nullptr ? type->name() : "unknown");
+  }
+  std::terminate();
+}
+
+}  // namespace detail
+}  // namespace gort

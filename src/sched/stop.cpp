@@ -1,0 +1,108 @@
+// The requester's side of stopping: S1 and S2 in park.hpp are the invariants.
+#include "sched/stop.hpp"
+
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include "gort/errors.hpp"
+#include "sched/park.hpp"
+#include "sched/pools.hpp"
+#include "sched/sched.hpp"
+#include "sched/spawn.hpp"
+
+namespace gort {
+namespace {
+
+// The fiber's stop source, if a token was ever asked for.
+std::stop_source source_of(G* g) noexcept {
+  LockGuard guard(g->stop_lock);
+  return g->stop_source;
+}
+
+template <class F>
+void for_each_g(F&& what) {
+  for_each_slot([&what](std::byte* top) {
+    G* g = slot_g(top);
+    // acquire: pairs with g_of_slot() (spawn.cpp); memory of a slot without a G is all zeros.
+    if (g->state.load(std::memory_order_acquire) != GState::none) what(g);
+  });
+}
+
+}  // namespace
+
+void cancel_wait(G* g) noexcept {
+  // acquire: pairs with the publication in park_after(); the Wait's fields.
+  Wait* w = g->wait.load(std::memory_order_acquire);
+  const bool won = w != nullptr && w->cancel(w);
+  if (won) w->cause = WakeCause::stopped;  // W2
+  // release: our accesses to the Wait come before the fiber may leave park() (S1).
+  g->inspectors.fetch_sub(1, std::memory_order_release);
+  if (won) ready(g);
+}
+
+void request_stop(G* g) noexcept {
+  g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
+  g->stop_requested.store(true, std::memory_order_relaxed);
+  os::fence_heavy();
+  cancel_wait(g);
+  source_of(g).request_stop();
+}
+
+// One heavy fence for all fibers instead of one each. Every slot that may hold a fiber is marked, dead
+// ones too: a slot that is reborn meanwhile waits in its first park until the second walk has passed.
+void stop_all() noexcept {
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    s.phase.store(Phase::stopping, std::memory_order_relaxed);  // relaxed: the heavy fence follows
+  }
+  os::fence_heavy();  // against fibers being born, and against ends being counted (spawn.cpp)
+  std::vector<std::stop_source> sources;
+  for_each_g([&sources](G* g) {
+    g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
+    g->stop_requested.store(true, std::memory_order_relaxed);
+    g->stop_marked = true;
+    if (std::stop_source source = source_of(g); source.stop_possible()) {
+      sources.push_back(std::move(source));
+    }
+  });
+  os::fence_heavy();  // S1
+  for_each_g([](G* g) {
+    if (std::exchange(g->stop_marked, false)) cancel_wait(g);
+  });
+  for (std::stop_source& source : sources) source.request_stop();  // runs callbacks: no lock is held
+  exit_if_last();
+}
+
+std::stop_token token_of(G* g) {
+  std::stop_source source = source_of(g);
+  if (!source.stop_possible()) {
+    const std::stop_source fresh;  // allocates, so before the lock
+    LockGuard guard(g->stop_lock);
+    if (!g->stop_source.stop_possible()) g->stop_source = fresh;
+    source = g->stop_source;
+  }
+  // A request that came before there was a source; one that comes after finds the source.
+  os::fence_light();
+  if (g->stop_requested.load(std::memory_order_relaxed)) source.request_stop();
+  return source.get_token();
+}
+
+bool stop_pending() noexcept {
+  const G* g = current_fiber();
+  if (g == nullptr || __builtin_expect(!stop_due(g), 1)) return false;
+  return std::uncaught_exceptions() == 0;
+}
+
+void mark_stop_delivered() noexcept {
+  G* g = current_fiber();
+  if (g != nullptr) g->stop_state = StopState::delivered;
+}
+
+void deliver_stop() {
+  mark_stop_delivered();
+  throw stopped();
+}
+
+}  // namespace gort

@@ -1,0 +1,53 @@
+#include "sched/syscall.hpp"
+
+#include "sched/idle.hpp"
+#include "sched/loop.hpp"
+
+namespace gort {
+namespace {
+
+// On g0 of an M without a P: the fiber gets in line for one.
+void queue_after(M*, G* g, void*) noexcept {
+  set_state(g, GState::runnable);
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    s.globq.push(g);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // I1 in idle.cpp
+  wake_if_idle();
+}
+
+void count(int change) noexcept {
+  Sched& s = sched();
+  LockGuard guard(s.lock);
+  s.blocking_count += change;
+}
+
+}  // namespace
+
+bool enter_blocking() noexcept {
+  M* m = current_m();
+  if (m == nullptr || m->cur->kind != GKind::fiber || m->p == nullptr) return false;
+  m->cur->reason = WaitReason::blocking;
+  count(+1);
+  hand_off_p(m);
+  return true;
+}
+
+M* reenter_from_blocking() noexcept {
+  M* m = current_m();
+  if (m->p != nullptr) return m;
+  if (try_take_idle_p(m) == nullptr) {
+    switch_to(m, m->cur, &m->g0, queue_after, nullptr);
+    m = current_m();
+  }
+  return m;
+}
+
+void leave_blocking() noexcept {
+  reenter_from_blocking();
+  count(-1);
+}
+
+}  // namespace gort

@@ -1,0 +1,183 @@
+// sysmon looks after what nobody else would: a ready fiber passed over by the wake-up rule (I4 in
+// idle.cpp), descriptors that nobody has polled for 10 ms because every M is busy, resident memory of
+// free stacks after a burst, a deadlock that only showed when the last foreign thread ended.
+//
+// It has no P and never runs fibers. It sleeps 1 ms, doubling to 10 ms while it finds nothing to do, and
+// for good once all Ps have been idle for a while; the next M that gets a P wakes it.
+//
+//   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle. Getting a P:
+//       idle_p_count falls (seq_cst), then look at sysmon_asleep. One sees the other.
+#include "sched/sysmon.hpp"
+
+#include <algorithm>
+
+#include "base/check.hpp"
+#include "sched/deadlock.hpp"
+#include "sched/idle.hpp"
+#include "sched/netpoll_internal.hpp"
+#include "sched/park.hpp"
+#include "sched/pools.hpp"
+#include "sched/sched.hpp"
+#include "sched/schedtrace.hpp"
+
+namespace gort {
+namespace {
+
+constexpr int64_t kMinNs = 1'000'000;
+constexpr int64_t kTimerMinNs = 100'000;        // the precision of timers that no M looks after
+constexpr int64_t kMaxNs = 10'000'000;
+constexpr int64_t kPollGapNs = 10'000'000;      // Go's 10 ms
+constexpr int64_t kDeepAfterNs = 50'000'000;    // all idle for so long: sleep for good
+constexpr int64_t kScavengeEveryNs = 100'000'000;
+constexpr size_t kScavengeShare = 8;            // an eighth of the free stacks at a time
+constexpr size_t kScavengeMin = 256;
+constexpr int64_t kForeignLookNs = 1'000'000'000;
+constexpr size_t kStackBytes = 128 * 1024;
+
+struct Watch {
+  uint32_t ticks[kMaxProcs] = {};
+  int64_t idle_since_ns = 0;
+  int64_t scavenged_at_ns = 0;
+  int64_t traced_at_ns = 0;
+};
+
+bool exiting(Sched& s) noexcept {
+  // acquire: the end of run() follows.
+  return s.phase.load(std::memory_order_acquire) == Phase::exiting;
+}
+
+bool all_idle(Sched& s) noexcept {
+  return s.idle_p_count.load(std::memory_order_seq_cst) == s.nprocs;  // seq_cst: Y1
+}
+
+// I4: a P that has not moved since the last look, with a fiber waiting in it, while another is idle.
+bool wake_passed_over(Sched& s, Watch& w) noexcept {
+  bool found = false;
+  for (int i = 0; i < s.nprocs; ++i) {
+    P& p = s.procs[i];
+    const uint32_t tick = p.tick.load(std::memory_order_relaxed);  // relaxed: compared only
+    const bool waits = p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();
+    if (waits && tick == w.ticks[i]) {
+      wake_if_idle();
+      found = true;
+    }
+    w.ticks[i] = tick;
+  }
+  return found;
+}
+
+// When the next timer is due that no M looks after: the M that took care of timers may have found other
+// work, and the P that holds them may be idle or run one fiber for long. kNever if somebody does.
+int64_t orphaned_timer(Sched& s) noexcept {
+  // relaxed: sysmon looks again soon.
+  if (s.poll_until_ns.load(std::memory_order_relaxed) != 0 ||
+      s.idle_p_count.load(std::memory_order_relaxed) == 0) {
+    return kNever;
+  }
+  int64_t least = kNever;
+  for (int i = 0; i < s.nprocs; ++i) least = std::min(least, s.procs[i].timers.next_when());
+  return least;
+}
+
+// An M that looks for work runs every P's expired timers, and sleeps as the poller.
+bool wake_for_timers(Sched& s, int64_t now) noexcept {
+  if (orphaned_timer(s) > now) return false;
+  wake_if_idle();
+  return true;
+}
+
+bool poll_network(Sched& s, int64_t now) noexcept {
+  if (!netpoll_wanted() || s.poll_until_ns.load(std::memory_order_relaxed) != 0 ||
+      now - netpoll_last_ns() < kPollGapNs) {
+    return false;
+  }
+  GList woken;
+  s.sysmon_polls.store(true, std::memory_order_seq_cst);  // D6
+  netpoll(0, now, woken);
+  const bool found = !woken.empty();
+  if (found) ready_list(woken);
+  s.sysmon_polls.store(false, std::memory_order_seq_cst);
+  return found;
+}
+
+void scavenge(Watch& w, int64_t now) noexcept {
+  if (now - w.scavenged_at_ns < kScavengeEveryNs) return;
+  w.scavenged_at_ns = now;
+  const size_t warm = warm_stacks();
+  if (warm <= kScavengeMin) return;
+  const size_t share = warm / kScavengeShare;
+  scavenge_stacks(share > kScavengeMin ? share : kScavengeMin);
+}
+
+// Sleeps for good, or while foreign threads keep a suspected deadlock open, a second at a time.
+void sleep_deep(Sched& s) noexcept {
+  for (;;) {
+    // Y1, at every turn: who ended the last sleep has taken the flag back.
+    s.sysmon_asleep.store(true, std::memory_order_seq_cst);
+    if (!all_idle(s) || exiting(s)) break;
+    const bool suspect = deadlock_suspected();
+    if (!suspect) {
+      if (s.schedtrace_ns == 0) {
+        s.sysmon_note.sleep();
+      } else if (!s.sysmon_note.sleep_for(s.schedtrace_ns)) {
+        break;
+      }
+    } else if (!s.sysmon_note.sleep_for(kForeignLookNs)) {
+      check_deadlock();
+    }
+  }
+  s.sysmon_asleep.store(false, std::memory_order_seq_cst);
+}
+
+void sysmon_main(void*) noexcept {
+  Sched& s = sched();
+  os::minit(s.sysmon_os);
+  Watch* w = static_cast<Watch*>(os::mem_map(sizeof(Watch)));
+  GORT_CHECK(w != nullptr, "out of memory for sysmon");
+  int64_t sleep_ns = kMinNs;
+  while (!exiting(s)) {
+    (void)s.sysmon_note.sleep_for(sleep_ns);
+    const int64_t now = os::nanotime();
+    const bool busy =
+        wake_passed_over(s, *w) | wake_for_timers(s, now) | poll_network(s, now);
+    sleep_ns = busy ? kMinNs : sleep_ns < kMaxNs ? sleep_ns * 2 : kMaxNs;
+    if (const int64_t due = orphaned_timer(s); due != kNever) {
+      sleep_ns = std::clamp(due - now, kTimerMinNs, sleep_ns);
+    }
+    scavenge(*w, now);
+    if (s.schedtrace_ns != 0 && now - w->traced_at_ns >= s.schedtrace_ns) {
+      w->traced_at_ns = now;
+      print_schedtrace();
+    }
+    if (!all_idle(s)) {
+      w->idle_since_ns = now;
+    } else if (now - w->idle_since_ns > kDeepAfterNs && warm_stacks() <= kScavengeMin) {
+      sleep_deep(s);
+      sleep_ns = kMinNs;
+      w->idle_since_ns = os::nanotime();
+    }
+  }
+  os::mem_unmap(w, sizeof(Watch));
+}
+
+}  // namespace
+
+void start_sysmon() noexcept { os::newosproc0(sched().sysmon_os, kStackBytes, sysmon_main, nullptr); }
+
+void stop_sysmon() noexcept {
+  wake_sysmon_to_exit();
+  os::mdestroy(sched().sysmon_os);
+}
+
+void wake_sysmon() noexcept {
+  Sched& s = sched();
+  // seq_cst: Y1.
+  if (s.sysmon_asleep.load(std::memory_order_seq_cst)) {
+    s.sysmon_asleep.store(false, std::memory_order_seq_cst);
+    s.sysmon_note.wake();
+  }
+}
+
+void wake_sysmon_to_exit() noexcept { sched().sysmon_note.wake(); }
+
+}  // namespace gort

@@ -1,0 +1,83 @@
+#include "sched/timer.hpp"
+
+#include "sched/netpoll_internal.hpp"
+#include "sched/sched.hpp"
+
+namespace gort {
+namespace {
+
+struct SleepWait : Wait {
+  Timer alarm;
+};
+
+// The sleeper's only source is its timer: who takes it out of the heap has won (W1).
+G* wake_sleeper(Timer* t) noexcept {
+  auto* w = static_cast<SleepWait*>(t->arg);
+  w->cause = WakeCause::timeout;
+  return w->g;
+}
+
+bool cancel_sleep(Wait* w) noexcept { return TimerHeap::stop(&static_cast<SleepWait*>(w)->alarm); }
+
+bool commit_nothing(Wait*) noexcept { return true; }
+
+G* time_limit(Timer* t) noexcept {
+  auto* w = static_cast<Wait*>(t->arg);
+  if (!claim(*w)) return nullptr;
+  w->cause = WakeCause::timeout;
+  return w->g;
+}
+
+WakeCause sleep_thread(int64_t when_ns) noexcept {
+  std::atomic<uint32_t> never{0};
+  for (;;) {
+    const int64_t left = when_ns - os::nanotime();
+    if (left <= 0) return WakeCause::timeout;
+    os::futexsleep(&never, 0, left);
+  }
+}
+
+}  // namespace
+
+void timer_add(P* p, Timer* t) noexcept {
+  const int64_t when = t->when_ns;  // t may be gone once it is armed
+  if (!p->timers.add(t)) return;
+  Sched& s = sched();
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // I6: the timer before the look at the poller
+  // relaxed: behind the fence.
+  if (when < s.poll_until_ns.load(std::memory_order_relaxed)) netpoll_break();
+}
+
+P* timer_home() noexcept {
+  M* m = current_m();
+  if (m != nullptr && m->p != nullptr) return m->p;
+  return &sched().procs[0];
+}
+
+WakeCause sleep_until_ns(int64_t when_ns) noexcept {
+  if (current_fiber() == nullptr) return sleep_thread(when_ns);
+  SleepWait w;
+  w.cancel = cancel_sleep;
+  w.commit = commit_nothing;
+  w.timer = &w.alarm;
+  w.reason = WaitReason::sleep;
+  w.alarm.when_ns = when_ns;
+  w.alarm.fire = wake_sleeper;
+  w.alarm.arg = &w;
+  return park(w);
+}
+
+TimedPark::TimedPark(Wait& w, int64_t when_ns) noexcept : wait_(w) {
+  timer_.when_ns = when_ns;
+  timer_.fire = time_limit;
+  timer_.arg = &w;
+  w.timer = &timer_;
+}
+
+WakeCause TimedPark::park() noexcept {
+  const WakeCause cause = gort::park(wait_);
+  TimerHeap::stop(&timer_);
+  return cause;
+}
+
+}  // namespace gort

@@ -1,0 +1,32 @@
+// timer: sleeping, and time limits of waits. Times are os::nanotime() in ns.
+#pragma once
+
+#include "sched/park.hpp"
+
+namespace gort {
+
+struct P;
+
+// Arms t in P's heap, and wakes the poller if it would sleep too long (I6 in idle.cpp).
+void timer_add(P* p, Timer* t) noexcept;
+
+// The P to arm a timer in from here: the current M's, or some P for threads that have none.
+[[nodiscard]] P* timer_home() noexcept;
+
+// Parks until when_ns. stopped: a stop request came first.
+WakeCause sleep_until_ns(int64_t when_ns) noexcept;
+
+// A wait with a time limit: w.timer = &timer, and after park() whoever won, the timer is disarmed.
+// Used by the timed forms of channels, condition variables, wait groups and joins.
+class TimedPark {
+ public:
+  TimedPark(Wait& w, int64_t when_ns) noexcept;
+  // park(w), then disarms. W1: the timer claims the Wait, so objects must claim() it too.
+  WakeCause park() noexcept;
+
+ private:
+  Wait& wait_;
+  Timer timer_;
+};
+
+}  // namespace gort

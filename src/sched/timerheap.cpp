@@ -1,0 +1,141 @@
+#include "sched/timerheap.hpp"
+
+#include <cstring>
+
+#include "base/check.hpp"
+#include "os/os.hpp"
+
+namespace gort {
+namespace {
+constexpr uint32_t kArity = 4;  // fewer levels than 2, children in one cache line (64 bytes)
+constexpr uint32_t kFirstCapacity = 256;
+}  // namespace
+
+bool TimerHeap::add(Timer* t) noexcept {
+  LockGuard guard(lock_);
+  // relaxed: under the lock (T1).
+  GORT_CHECK(t->heap.load(std::memory_order_relaxed) == nullptr, "T1: timer armed twice");
+  if (count_ == capacity_) grow();
+  t->heap.store(this, std::memory_order_relaxed);
+  place(count_++, {t->when_ns, t});
+  sift_up(count_ - 1);
+  publish();
+  return entries_[0].timer == t;
+}
+
+bool TimerHeap::stop(Timer* t) noexcept {
+  // acquire: the heap may have been written by the M that armed the timer for us.
+  TimerHeap* h = t->heap.load(std::memory_order_acquire);
+  if (h == nullptr) return false;
+  LockGuard guard(h->lock_);
+  if (t->heap.load(std::memory_order_relaxed) != h) return false;
+  h->remove_at(t->index);
+  h->publish();
+  // relaxed: the caller owns t from here on.
+  t->heap.store(nullptr, std::memory_order_relaxed);
+  return true;
+}
+
+bool TimerHeap::fires_by(Timer* t, int64_t when_ns) noexcept {
+  // acquire: as in stop().
+  TimerHeap* h = t->heap.load(std::memory_order_acquire);
+  if (h == nullptr) return false;
+  LockGuard guard(h->lock_);  // a fire() under way ends first
+  return t->heap.load(std::memory_order_relaxed) == h && t->when_ns <= when_ns;
+}
+
+uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept {
+  if (next_when() > now_ns) return 0;
+  uint32_t n = 0;
+  LockGuard guard(lock_);
+  while (*fired < kBatch && count_ != 0 && entries_[0].when <= now_ns) {
+    Timer* t = entries_[0].timer;
+    remove_at(0);
+    t->again = false;
+    ++*fired;
+    // T2. t->heap still names this heap while fire() runs, so that a concurrent stop() waits for the
+    // lock. A timer that belongs to the fiber it wakes is gone once that fiber runs; it can not run
+    // before wake() is called for it, which happens after we have let go of t.
+    G* g = t->fire(t);
+    if (g != nullptr) won[n++] = g;
+    if (t->again) {
+      place(count_++, {t->when_ns, t});  // room: one was removed just now
+      sift_up(count_ - 1);
+    } else {
+      // release: our last touch of t; pairs with the acquire in stop().
+      t->heap.store(nullptr, std::memory_order_release);
+    }
+  }
+  publish();
+  return n;
+}
+
+void TimerHeap::remove_at(uint32_t i) noexcept {
+  GORT_CHECK(i < count_, "T1: timer index outside its heap");
+  const Entry last = entries_[--count_];
+  if (i == count_) return;
+  place(i, last);
+  if (i > 0 && last.when < entries_[(i - 1) / kArity].when) {
+    sift_up(i);
+  } else {
+    sift_down(i);
+  }
+}
+
+void TimerHeap::place(uint32_t i, Entry e) noexcept {
+  entries_[i] = e;
+  e.timer->index = i;
+}
+
+void TimerHeap::sift_up(uint32_t i) noexcept {
+  const Entry e = entries_[i];
+  while (i > 0) {
+    const uint32_t parent = (i - 1) / kArity;
+    if (entries_[parent].when <= e.when) break;
+    place(i, entries_[parent]);
+    i = parent;
+  }
+  place(i, e);
+}
+
+void TimerHeap::sift_down(uint32_t i) noexcept {
+  const Entry e = entries_[i];
+  for (;;) {
+    const uint32_t first = i * kArity + 1;
+    if (first >= count_) break;
+    uint32_t least = first;
+    for (uint32_t c = first + 1; c < first + kArity && c < count_; ++c) {
+      if (entries_[c].when < entries_[least].when) least = c;
+    }
+    if (entries_[least].when >= e.when) break;
+    place(i, entries_[least]);
+    i = least;
+  }
+  place(i, e);
+}
+
+void TimerHeap::grow() noexcept {
+  const uint32_t capacity = capacity_ == 0 ? kFirstCapacity : capacity_ * 2;
+  auto* bigger = static_cast<Entry*>(os::mem_map(capacity * sizeof(Entry)));
+  GORT_CHECK(bigger != nullptr, "out of memory for timers");
+  if (count_ != 0) std::memcpy(bigger, entries_, count_ * sizeof(Entry));
+  if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
+  entries_ = bigger;
+  capacity_ = capacity;
+}
+
+void TimerHeap::publish() noexcept {
+  // release: T3; pairs with next_when().
+  next_when_.store(count_ == 0 ? INT64_MAX : entries_[0].when, std::memory_order_release);
+  size_.store(count_, std::memory_order_relaxed);  // relaxed: statistics and the deadlock check
+}
+
+TimerHeap::~TimerHeap() {
+  // Timers of descriptors that outlive the runtime are disarmed.
+  for (uint32_t i = 0; i < count_; ++i) {
+    entries_[i].timer->heap.store(nullptr, std::memory_order_relaxed);  // relaxed: nobody else is left
+  }
+  if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
+}
+
+}  // namespace gort

@@ -1,0 +1,99 @@
+// TimerHeap: pending timers of one P, the earliest first.
+//
+// A 4-ary heap of (when, timer) pairs; a timer knows its index, so that it can be taken out. Anybody may
+// use any heap under its lock: the owner P at each turn of the ladder, other Ms when the owner is busy.
+//
+//   T1  A timer is in at most one heap; Timer::heap and Timer::index are written under that heap's lock.
+//   T2  fire() is called under the heap's lock, and stop() takes it: after stop() returns, nobody
+//       touches the timer any more.
+//   T3  next_when() never is later than the earliest timer that was in the heap when the lock was last
+//       released.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "sched/lock.hpp"
+
+namespace gort {
+
+struct G;
+class TimerHeap;
+
+struct Timer {
+  int64_t when_ns = 0;
+  // Called when due, under the heap's lock (T2), with the timer already out of the heap. Returns the
+  // fiber that it has won the right to wake, or nullptr. May re-arm by setting when_ns and returning
+  // with `again` set. Must not take a lock that is held while timers are added.
+  G* (*fire)(Timer*) noexcept = nullptr;
+  void* arg = nullptr;
+  bool again = false;
+  std::atomic<TimerHeap*> heap{nullptr};  // T1
+  uint32_t index = 0;                     // T1
+};
+
+class TimerHeap {
+ public:
+  TimerHeap() noexcept = default;
+  ~TimerHeap();
+  TimerHeap(const TimerHeap&) = delete;
+  TimerHeap& operator=(const TimerHeap&) = delete;
+
+  // Arms t for t->when_ns. True if it is now the earliest of this heap. A failure to grow (ENOMEM) is
+  // fatal with a message: a timer that is lost is a fiber that hangs.
+  [[nodiscard]] bool add(Timer* t) noexcept;
+
+  // Disarms. False if it was not armed (has fired, is firing on another M until the lock is free, or
+  // was never added); after return nobody touches t (T2).
+  static bool stop(Timer* t) noexcept;
+
+  // True if t is armed for when_ns or earlier.
+  [[nodiscard]] static bool fires_by(Timer* t, int64_t when_ns) noexcept;
+
+  // Fires what is due at now_ns, at most max timers; wake(ctx, g) is called for each fiber won, after
+  // the lock is released. Returns how many fired.
+  template <class Wake>
+  uint32_t run(int64_t now_ns, Wake&& wake) noexcept {
+    uint32_t total = 0;
+    G* won[kBatch];
+    for (;;) {
+      uint32_t fired = 0;
+      const uint32_t n = run_batch(now_ns, won, &fired);
+      for (uint32_t i = 0; i < n; ++i) wake(won[i]);
+      total += fired;
+      if (fired < kBatch) return total;
+    }
+  }
+
+  // The earliest deadline or kNever. T3; relaxed readers look again under the lock.
+  [[nodiscard]] int64_t next_when() const noexcept {
+    // acquire: pairs with publish(); a sleeper that reads it behind its fence sees every add before.
+    return next_when_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] uint32_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr uint32_t kBatch = 64;  // fibers woken per hold of the lock
+
+  struct Entry {
+    int64_t when;
+    Timer* timer;
+  };
+
+  uint32_t run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept;
+  void remove_at(uint32_t i) noexcept;
+  void sift_up(uint32_t i) noexcept;
+  void sift_down(uint32_t i) noexcept;
+  void place(uint32_t i, Entry e) noexcept;
+  void grow() noexcept;
+  void publish() noexcept;
+
+  Lock lock_;
+  Entry* entries_ = nullptr;  // own mapping: no malloc on g0
+  uint32_t capacity_ = 0;
+  uint32_t count_ = 0;
+  std::atomic<uint32_t> size_{0};
+  std::atomic<int64_t> next_when_{INT64_MAX};
+};
+
+}  // namespace gort

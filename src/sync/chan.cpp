@@ -1,0 +1,336 @@
+// The compiled core of channels: a lock, a ring of elements, a queue of waiting senders and one of
+// waiting receivers. After Go's chan.go; values go straight from the sender's stack to the receiver's.
+//
+//   C1  Under the lock: receivers wait only while the ring is empty and no sender waits; senders wait
+//       only while the ring is full (capacity 0: always full) and no receiver waits.
+//   C2  A Wait in a queue belongs to a fiber that has left its stack or that holds the lock; its element
+//       may be read or written under the lock by whoever has dequeued and, if it has a timer, claimed it.
+//   C3  `done` tells the woken fiber that its value was moved; without it the channel was closed.
+//   C4  A closed channel has no waiters.
+//
+// Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here, as
+// much as the ring's own); handing values through a heap node (an allocation per send); waking all and
+// letting them race (breaks FIFO, and costs wake-ups in vain).
+#include "gort/chan.hpp"
+
+#include <cstring>
+#include <new>
+
+#include "sched/park.hpp"
+#include "sched/stop.hpp"
+#include "sched/timer.hpp"
+
+namespace gort::detail {
+namespace {
+
+struct ChanWait;
+
+// FIFO with removal from the middle. Protected by the channel's lock.
+struct WaitQueue {
+  ChanWait* first = nullptr;
+  ChanWait* last = nullptr;
+
+  void push(ChanWait* w) noexcept;
+  void remove(ChanWait* w) noexcept;
+  // The first waiter that we may wake, claimed (C2); nullptr if there is none.
+  ChanWait* pop() noexcept;
+};
+
+struct ChanWait : Wait {
+  ChanWait* prev = nullptr;
+  ChanWait* next = nullptr;
+  WaitQueue* queue = nullptr;  // nullptr once dequeued
+  Lock* chan_lock = nullptr;
+  void* element = nullptr;
+  bool done = false;  // C3
+};
+
+void WaitQueue::push(ChanWait* w) noexcept {
+  w->queue = this;
+  w->prev = last;
+  (last != nullptr ? last->next : first) = w;
+  last = w;
+}
+
+void WaitQueue::remove(ChanWait* w) noexcept {
+  (w->prev != nullptr ? w->prev->next : first) = w->next;
+  (w->next != nullptr ? w->next->prev : last) = w->prev;
+  w->queue = nullptr;
+}
+
+ChanWait* WaitQueue::pop() noexcept {
+  while (ChanWait* w = first) {
+    remove(w);
+    if (w->timer == nullptr || claim(*w)) return w;
+  }
+  return nullptr;
+}
+
+bool cancel_chan_wait(Wait* base) noexcept {
+  auto* w = static_cast<ChanWait*>(base);
+  LockGuard guard(*w->chan_lock);
+  if (w->queue == nullptr) return false;
+  if (w->timer != nullptr && !claim(*w)) return false;
+  w->queue->remove(w);
+  return true;
+}
+
+}  // namespace
+
+class alignas(64) chan_core {
+ public:
+  chan_core(size_t capacity, const element_ops& ops) noexcept : ops_(ops), capacity_(capacity) {}
+
+  op_status send(void* value, int64_t deadline_ns);
+  op_status recv(void* out, int64_t deadline_ns);
+  void close();
+
+  [[nodiscard]] bool closed() noexcept {
+    LockGuard guard(lock_);
+    return closed_;
+  }
+  [[nodiscard]] size_t size() noexcept {
+    LockGuard guard(lock_);
+    return count_;
+  }
+  [[nodiscard]] size_t capacity() const noexcept { return capacity_; }
+
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: we hold one
+  // acq_rel: the last one sees all that the others did.
+  [[nodiscard]] bool release() noexcept {
+    return refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  void destroy_elements() noexcept;
+
+  static size_t block_align(const element_ops& ops) noexcept {
+    return ops.align > alignof(chan_core) ? ops.align : alignof(chan_core);
+  }
+  [[nodiscard]] size_t align() const noexcept { return block_align(ops_); }
+  static size_t ring_offset(size_t align) noexcept {
+    return (sizeof(chan_core) + align - 1) & ~(align - 1);
+  }
+  void set_ring(std::byte* ring) noexcept { ring_ = ring; }
+
+ private:
+  std::byte* at(size_t i) noexcept { return ring_ + i * ops_.bytes; }
+  void move(void* to, void* from) const noexcept;
+  void push_ring(void* value) noexcept;
+  void pop_ring(void* out) noexcept;
+  op_status wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason);
+
+  Lock lock_;
+  bool closed_ = false;
+  std::atomic<uint32_t> refs_{1};
+  const element_ops ops_;
+  const size_t capacity_;
+  size_t count_ = 0;
+  size_t head_ = 0;  // the oldest element
+  WaitQueue receivers_;
+  WaitQueue senders_;
+  std::byte* ring_ = nullptr;
+};
+
+void chan_core::move(void* to, void* from) const noexcept {
+  if (ops_.move != nullptr) return ops_.move(to, from);
+  // The common sizes without a call.
+  if (ops_.bytes == sizeof(uint64_t)) {
+    std::memcpy(to, from, sizeof(uint64_t));
+  } else if (ops_.bytes == sizeof(uint32_t)) {
+    std::memcpy(to, from, sizeof(uint32_t));
+  } else {
+    std::memcpy(to, from, ops_.bytes);
+  }
+}
+
+void chan_core::push_ring(void* value) noexcept {
+  size_t i = head_ + count_;
+  if (i >= capacity_) i -= capacity_;
+  move(at(i), value);
+  ++count_;
+}
+
+void chan_core::pop_ring(void* out) noexcept {
+  move(out, at(head_));
+  if (ops_.destroy != nullptr) ops_.destroy(at(head_));
+  if (++head_ == capacity_) head_ = 0;
+  --count_;
+}
+
+op_status chan_core::send(void* value, int64_t deadline_ns) {
+  lock_.lock();
+  if (closed_) {
+    lock_.unlock();
+    return op_status::closed;
+  }
+  if (ChanWait* w = receivers_.pop(); w != nullptr) {
+    move(w->element, value);
+    w->done = true;
+    lock_.unlock();
+    ready(w->g);
+    return op_status::ok;
+  }
+  if (count_ < capacity_) {
+    push_ring(value);
+    lock_.unlock();
+    return op_status::ok;
+  }
+  if (deadline_ns == chan_now) {
+    lock_.unlock();
+    return op_status::full;
+  }
+  return wait(senders_, value, deadline_ns, WaitReason::chan_send);
+}
+
+op_status chan_core::recv(void* out, int64_t deadline_ns) {
+  lock_.lock();
+  if (count_ != 0) {
+    pop_ring(out);
+    ChanWait* w = senders_.pop();
+    if (w != nullptr) {
+      push_ring(w->element);
+      w->done = true;
+    }
+    lock_.unlock();
+    if (w != nullptr) ready(w->g);
+    return op_status::ok;
+  }
+  if (ChanWait* w = senders_.pop(); w != nullptr) {  // unbuffered
+    move(out, w->element);
+    w->done = true;
+    lock_.unlock();
+    ready(w->g);
+    return op_status::ok;
+  }
+  if (closed_) {
+    lock_.unlock();
+    return op_status::closed;
+  }
+  if (deadline_ns == chan_now) {
+    lock_.unlock();
+    return op_status::empty;
+  }
+  return wait(receivers_, out, deadline_ns, WaitReason::chan_recv);
+}
+
+// Called with the lock held; the far side of the park releases it.
+op_status chan_core::wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason) {
+  if (__builtin_expect(stop_pending(), 0)) {
+    lock_.unlock();
+    deliver_stop();
+  }
+  ChanWait w;
+  w.element = element;
+  w.chan_lock = &lock_;
+  w.lock = &lock_;
+  w.cancel = cancel_chan_wait;
+  w.reason = reason;
+  WakeCause cause;
+  if (deadline_ns == chan_forever) {
+    queue.push(&w);
+    cause = park(w);
+  } else {
+    TimedPark timed(w, deadline_ns);
+    queue.push(&w);
+    cause = timed.park();
+    if (cause == WakeCause::timeout) {
+      LockGuard guard(lock_);
+      if (w.queue != nullptr) w.queue->remove(&w);
+    }
+  }
+  if (__builtin_expect(cause == WakeCause::stopped, 0)) deliver_stop();
+  if (cause == WakeCause::timeout) return op_status::timeout;
+  return w.done ? op_status::ok : op_status::closed;
+}
+
+void chan_core::close() {
+  GList woken;
+  lock_.lock();
+  if (closed_) {
+    lock_.unlock();
+    throw closed_channel();
+  }
+  closed_ = true;
+  while (ChanWait* w = receivers_.pop()) woken.push_back(w->g);  // C4
+  while (ChanWait* w = senders_.pop()) woken.push_back(w->g);
+  lock_.unlock();
+  ready_list(woken);
+}
+
+void chan_core::destroy_elements() noexcept {
+  if (ops_.destroy == nullptr) return;
+  for (size_t i = 0; i < count_; ++i) ops_.destroy(at((head_ + i) % capacity_));
+}
+
+namespace {
+
+bool cancel_nil(Wait*) noexcept { return true; }  // the only source of its wake-up
+bool commit_nil(Wait*) noexcept { return true; }
+
+op_status wait_nil(int64_t deadline_ns, op_status now) {
+  if (deadline_ns == chan_now) return now;
+  if (deadline_ns != chan_forever) {
+    sleep_until_ns(deadline_ns);
+    return op_status::timeout;
+  }
+  if (stop_pending()) deliver_stop();
+  Wait w;
+  w.cancel = cancel_nil;
+  w.commit = commit_nil;
+  w.reason = WaitReason::chan_nil;
+  (void)park(w);
+  deliver_stop();
+}
+
+}  // namespace
+
+chan_core* chan_make(size_t capacity, const element_ops& ops) {
+  const size_t align = chan_core::block_align(ops);
+  const size_t offset = chan_core::ring_offset(ops.align);
+  size_t ring_bytes;
+  size_t bytes;
+  if (__builtin_mul_overflow(capacity, ops.bytes, &ring_bytes) ||
+      __builtin_add_overflow(ring_bytes, offset, &bytes)) {
+    throw std::bad_alloc();
+  }
+  auto* memory = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(align)));
+  auto* c = new (memory) chan_core(capacity, ops);
+  c->set_ring(memory + offset);
+  return c;
+}
+
+void chan_retain(chan_core* c) noexcept {
+  if (c != nullptr) c->retain();
+}
+
+void chan_release(chan_core* c) noexcept {
+  if (c == nullptr || !c->release()) return;
+  c->destroy_elements();
+  const auto align = std::align_val_t(c->align());
+  c->~chan_core();
+  ::operator delete(c, align);
+}
+
+op_status chan_send(chan_core* c, void* value, int64_t deadline_ns) {
+  if (c == nullptr) return wait_nil(deadline_ns, op_status::full);
+  return c->send(value, deadline_ns);
+}
+
+op_status chan_recv(chan_core* c, void* out, int64_t deadline_ns) {
+  if (c == nullptr) return wait_nil(deadline_ns, op_status::empty);
+  return c->recv(out, deadline_ns);
+}
+
+void chan_close(chan_core* c) {
+  if (c == nullptr) throw closed_channel();
+  c->close();
+}
+
+bool chan_closed(const chan_core* c) noexcept {
+  return c != nullptr && const_cast<chan_core*>(c)->closed();
+}
+size_t chan_size(const chan_core* c) noexcept {
+  return c != nullptr ? const_cast<chan_core*>(c)->size() : 0;
+}
+size_t chan_capacity(const chan_core* c) noexcept { return c != nullptr ? c->capacity() : 0; }
+
+}  // namespace gort::detail

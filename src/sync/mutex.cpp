@@ -1,0 +1,149 @@
+// mutex: one word, and a queue in the parking lot. Go's mutex is the model of its fairness.
+//
+//   bit      set                                        cleared
+//   locked   by the new owner                           by the owner's unlock, unless it hands over
+//   parked   by a waiter that queues itself             by the unlock that takes out the last one
+//   woken    by the unlock that wakes a waiter          by that waiter, once it owns the mutex or queues
+//
+//   M1  `parked` is set exactly while somebody is queued. It changes under the bucket's lock only.
+//   M2  At most one waiter is awake by a wake-up, and `woken` is set while it is: further unlocks wake
+//       nobody. It clears the bit in the same step in which it takes the mutex or queues itself again.
+//   M3  If somebody is queued, the mutex is locked or `woken` is set: a waiter queues itself only in a
+//       step that finds `locked`, under the bucket's lock, and the unlock that clears `locked` with
+//       `parked` set sets `woken` or finds it. So somebody will look after those who wait.
+//   M4  Bounded waiting: a waiter that was woken and lost to a running fiber queues at the front, and
+//       the unlock that takes out one that has waited for kPatienceNs leaves `locked` set: the mutex is
+//       that waiter's, and nobody can overtake.
+//   M5  The step of an unlock that lets another owner in (the store or exchange that clears `locked`, or
+//       the unlocking of the bucket where it is handed over) is its last access to the mutex. What follows
+//       touches the bucket and the waiter only (K3 in parking_lot.hpp).
+//
+// Rejected: always handing over (fair, but each contended turn costs a switch, and a fiber that waits in a
+// queue holds the mutex without using it: Go measured this and left it for the overdue only); never
+// handing over, as glibc (a waiter starves beside fibers that lock in a loop); giving way in the unlock
+// that hands over, as Go does (a caller may hold a std::mutex, and unlock() is not a place where fibers
+// expect to change threads); an owner field (8 bytes more to write on each lock, for the sake of a better
+// guess whether to spin, and of detecting a lock() by the owner).
+#include "gort/mutex.hpp"
+
+#include <system_error>
+
+#include "base/check.hpp"
+#include "base/pause.hpp"
+#include "sched/sched.hpp"
+#include "sync/parking_lot.hpp"
+
+namespace gort {
+namespace {
+
+constexpr int64_t kPatienceNs = 1'000'000;  // Go's starvationThresholdNs
+constexpr int kSpinRounds = 4;              // Go's active_spin
+constexpr int kSpinPauses = 30;             // Go's active_spin_cnt
+
+struct MutexWait : Parked {
+  int64_t since_ns = 0;
+  bool granted = false;  // written by the unlock that hands over, before ready()
+};
+
+// Spinning pays only if the owner is running on another processor meanwhile and we keep nobody waiting.
+// Who the owner is we do not know; Go's guess is that of several busy Ps one has it.
+bool may_spin() noexcept {
+  const M* m = current_m();
+  if (m == nullptr) return os::system_info().cpus > 1;
+  const P* p = m->p;
+  if (p == nullptr || p->alone) return false;
+  // relaxed: guesses, all of them.
+  if (p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty()) return false;
+  const Sched& s = sched();
+  return s.idle_p_count.load(std::memory_order_relaxed) +
+             s.spinning.load(std::memory_order_relaxed) <
+         s.nprocs - 1;
+}
+
+}  // namespace
+
+void mutex::lock_slow() noexcept {
+  MutexWait w;
+  uint32_t own_woken = 0;  // `woken` while we are the one that M2 speaks of
+  int rounds = 0;
+  for (;;) {
+    // relaxed: the exchange decides.
+    uint32_t word = word_.load(std::memory_order_relaxed);
+    if ((word & locked) == 0) {
+      // acquire: pairs with the release in unlock(). M2.
+      if (word_.compare_exchange_weak(word, (word | locked) & ~own_woken,
+                                      std::memory_order_acquire, std::memory_order_relaxed)) {
+        return;
+      }
+      continue;
+    }
+    if (rounds < kSpinRounds && may_spin()) {
+      ++rounds;
+      for (int i = 0; i < kSpinPauses; ++i) cpu_pause();
+      continue;
+    }
+
+    if (w.bucket == nullptr) {
+      prepare_to_queue(w, this, WaitReason::mutex);
+      w.since_ns = os::nanotime();
+    }
+    ParkingBucket& bucket = *w.bucket;
+    bucket.lock.lock();
+    word = word_.load(std::memory_order_relaxed);  // relaxed: the exchange decides
+    bool still_locked;
+    // relaxed: the bit is for unlocks, which learn the queue from the bucket's lock. M3, M2.
+    while ((still_locked = (word & locked) != 0) &&
+           !word_.compare_exchange_weak(word, (word | parked) & ~own_woken,
+                                        std::memory_order_relaxed, std::memory_order_relaxed)) {
+    }
+    if (!still_locked) {
+      bucket.lock.unlock();
+      continue;
+    }
+    if (own_woken != 0) {
+      bucket.push_front(w);  // M4
+    } else {
+      bucket.push_back(w);
+    }
+    park_queued(w, kNever);
+    if (w.granted) return;
+    own_woken = woken;
+    rounds = 0;
+  }
+}
+
+bool mutex::release_slow() noexcept {
+  // relaxed: `locked` is ours; of the rest the exchange decides.
+  uint32_t word = word_.load(std::memory_order_relaxed);
+  while ((word & (parked | woken)) != parked) {
+    if ((word & locked) == 0) return false;
+    // release: pairs with the acquire in lock(). M5.
+    if (word_.compare_exchange_weak(word, word & ~locked, std::memory_order_release,
+                                    std::memory_order_relaxed)) {
+      return true;
+    }
+  }
+  if ((word & locked) == 0) return false;
+
+  const int64_t now_ns = os::nanotime();
+  ParkingBucket& bucket = parking_lot.bucket_for(this);
+  bucket.lock.lock();
+  auto* w = static_cast<MutexWait*>(bucket.pop(this));
+  GORT_CHECK(w != nullptr, "M1: a mutex says that somebody waits, and nobody does");
+  w->granted = now_ns - w->since_ns > kPatienceNs;
+  G* g = w->g;
+  // Nobody else writes the word meanwhile: it is locked, by us, and so is the bucket.
+  // release: pairs with the acquire of whoever takes it; a hand-over is published by ready().
+  word_.store((w->granted ? locked : woken) | (bucket.has(this) ? parked : 0),
+              std::memory_order_release);  // M5
+  bucket.lock.unlock();
+  ready(g);
+  return true;
+}
+
+void mutex::throw_not_locked() {
+  throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
+                          "gort::mutex: unlock of a mutex that is not locked");
+}
+
+}  // namespace gort
