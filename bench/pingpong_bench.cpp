@@ -1,4 +1,5 @@
-// pingpong: two fibers hand an int to and fro over two unbuffered channels. Nanoseconds per round trip.
+// pingpong: two fibers hand an int to and fro over two unbuffered channels. Nanoseconds per round
+// trip.
 #include <gort/gort.hpp>
 
 #include "harness.hpp"

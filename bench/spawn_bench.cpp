@@ -1,7 +1,6 @@
 // spawn: an empty fiber is started and joined, one at a time; 100,000 are started, then all joined.
 // Nanoseconds each.
 #include <gort/gort.hpp>
-
 #include <vector>
 
 #include "harness.hpp"

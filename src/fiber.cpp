@@ -21,11 +21,15 @@ stopped& stopped::operator=(const stopped&) noexcept = default;
 closed_channel::closed_channel() : std::logic_error("gort: the channel is closed") {}
 closed_channel::~closed_channel() = default;
 
-void yield() noexcept { yield_fiber(); }
+void yield() noexcept {
+  yield_fiber();
+}
 
 namespace detail {
 
-G* this_g() noexcept { return current_fiber(); }
+G* this_g() noexcept {
+  return current_fiber();
+}
 
 void sleep_until_ns(int64_t steady_ns) {
   if (steady_ns <= os::nanotime()) return;
@@ -33,14 +37,20 @@ void sleep_until_ns(int64_t steady_ns) {
   if (gort::sleep_until_ns(steady_ns) == WakeCause::stopped) deliver_stop();
 }
 
-bool enter_blocking() noexcept { return gort::enter_blocking(); }
-void leave_blocking() noexcept { gort::leave_blocking(); }
+bool enter_blocking() noexcept {
+  return gort::enter_blocking();
+}
+void leave_blocking() noexcept {
+  gort::leave_blocking();
+}
 
 }  // namespace detail
 
 namespace this_fiber {
 
-bool in_fiber() noexcept { return current_fiber() != nullptr; }
+bool in_fiber() noexcept {
+  return current_fiber() != nullptr;
+}
 
 uint64_t id() noexcept {
   const G* g = current_fiber();

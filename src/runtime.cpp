@@ -1,15 +1,13 @@
 // The composition root: puts a runtime together and takes it apart. The only file that may include
 // everything.
 //
-// Start: settings and options are checked before anything is made; then the poller, the Ps, sysmon (an
-// ordinary thread, which the clone back end wants to see first, src/os/linux/thread.cpp), and for run()
-// the calling thread as the first M. Everything else is made on demand.
+// Start: settings and options are checked before anything is made; then the poller, the Ps, sysmon
+// (an ordinary thread, which the clone back end wants to see first, src/os/linux/thread.cpp), and
+// for run() the calling thread as the first M. Everything else is made on demand.
 //
-// End: the main fiber's end, or the destructor, asks every fiber to stop; the last fiber's end sets the
-// phase to exiting and wakes every idle M; Ms leave their loops and are joined; then visitors (sched.hpp)
-// are waited for, and everything is released.
-#include "gort/run.hpp"
-
+// End: the main fiber's end, or the destructor, asks every fiber to stop; the last fiber's end sets
+// the phase to exiting and wakes every idle M; Ms leave their loops and are joined; then visitors
+// (sched.hpp) are waited for, and everything is released.
 #include <algorithm>
 #include <bit>
 #include <memory>
@@ -17,6 +15,7 @@
 #include <string>
 #include <system_error>
 
+#include "gort/run.hpp"
 #include "gort/stats.hpp"
 #include "os/os.hpp"
 #include "os/settings.hpp"
@@ -196,7 +195,9 @@ struct MainCall {
 
 }  // namespace
 
-options options::from_env() { return complete(options{}); }
+options options::from_env() {
+  return complete(options{});
+}
 
 namespace detail {
 
@@ -242,12 +243,22 @@ runtime::~runtime() {
 runtime::main_guard::main_guard() {
   sched().main_runs.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D4 in deadlock.cpp
 }
-runtime::main_guard::~main_guard() { sched().main_runs.fetch_sub(1, std::memory_order_seq_cst); }
+runtime::main_guard::~main_guard() {
+  sched().main_runs.fetch_sub(1, std::memory_order_seq_cst);
+}
 
-uint64_t num_fibers() noexcept { return runtime_alive() ? count_fibers() : 0; }
-int procs() noexcept { return runtime_alive() ? sched().nprocs : 0; }
-int num_cpus() noexcept { return os::getproccount(); }
-const char* version() noexcept { return GORT_VERSION_STRING; }
+uint64_t num_fibers() noexcept {
+  return runtime_alive() ? count_fibers() : 0;
+}
+int procs() noexcept {
+  return runtime_alive() ? sched().nprocs : 0;
+}
+int num_cpus() noexcept {
+  return os::getproccount();
+}
+const char* version() noexcept {
+  return GORT_VERSION_STRING;
+}
 
 runtime_stats stats() {
   runtime_stats r;
@@ -276,9 +287,14 @@ runtime_stats stats() {
   r.stack_bytes_resident = stacks.resident_bytes;
   r.guard = stacks.guard;
   switch (os::thread_backend()) {
-    case os::ThreadBackend::none: break;
-    case os::ThreadBackend::clone: r.thread_backend = "clone"; break;
-    case os::ThreadBackend::pthread: r.thread_backend = "pthread"; break;
+    case os::ThreadBackend::none:
+      break;
+    case os::ThreadBackend::clone:
+      r.thread_backend = "clone";
+      break;
+    case os::ThreadBackend::pthread:
+      r.thread_backend = "pthread";
+      break;
   }
   r.thread_backend_reason = os::thread_backend_reason();
   return r;

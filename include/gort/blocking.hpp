@@ -12,9 +12,9 @@ GORT_API bool enter_blocking() noexcept;
 GORT_API void leave_blocking() noexcept;
 }  // namespace detail
 
-// Runs f() in place, on the current thread, while the P goes on with other fibers on another thread.
-// Returns what f returns. For calls that may block for more than some 20 us: a database client, a file,
-// getaddrinfo, flock. Not cancellable. Outside fibers it just calls f. Nests.
+// Runs f() in place, on the current thread, while the P goes on with other fibers on another
+// thread. Returns what f returns. For calls that may block for more than some 20 us: a database
+// client, a file, getaddrinfo, flock. Not cancellable. Outside fibers it just calls f. Nests.
 template <class F>
 decltype(auto) blocking(F&& f) {
   struct scope {

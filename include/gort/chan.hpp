@@ -4,11 +4,12 @@
 //     gort::go([c] { for (int i = 0; i < 3; ++i) c.send(i); c.close(); });
 //     for (int v : c) use(v);                  // until closed and drained
 //
-// A chan is a shared handle, cheap to copy; the channel lives as long as a handle does. T is any type
-// that is nothrow move-constructible and destructible, move-only included. All operations may be called
-// from fibers (they park) and from foreign threads (they block the thread), by many at once. Waiters are
-// served first in, first out. A send happens before its receive; close happens before a receive that sees
-// it; with capacity k the n-th receive happens before the (n+k)-th send completes.
+// A chan is a shared handle, cheap to copy; the channel lives as long as a handle does. T is any
+// type that is nothrow move-constructible and destructible, move-only included. All operations may
+// be called from fibers (they park) and from foreign threads (they block the thread), by many at
+// once. Waiters are served first in, first out. A send happens before its receive; close happens
+// before a receive that sees it; with capacity k the n-th receive happens before the (n+k)-th send
+// completes.
 //
 // The waiting operations are cancellable: they throw gort::stopped when the fiber is asked to stop.
 #pragma once
@@ -63,7 +64,8 @@ inline constexpr int64_t chan_forever = INT64_MAX;  // no deadline
 GORT_API chan_core* chan_make(size_t capacity, const element_ops& ops);
 GORT_API void chan_retain(chan_core* c) noexcept;
 GORT_API void chan_release(chan_core* c) noexcept;
-// Moves *value in; on any status but ok it is untouched. c may be nullptr (nil). Throws gort::stopped.
+// Moves *value in; on any status but ok it is untouched. c may be nullptr (nil). Throws
+// gort::stopped.
 GORT_API op_status chan_send(chan_core* c, void* value, int64_t deadline_ns);
 // Constructs the value at *out on ok only.
 GORT_API op_status chan_recv(chan_core* c, void* out, int64_t deadline_ns);
@@ -126,8 +128,8 @@ class chan {
   // Without waiting: ok, full, closed. On any status but ok the argument is unmoved.
   [[nodiscard]] op_status try_send(T&& v) const { return send_ref(v, detail::chan_now); }
   [[nodiscard]] op_status try_send(const T& v) const { return send_copy(v, detail::chan_now); }
-  // Waits at most so long: ok, timeout, closed. On any status but ok the argument is unmoved. Throws
-  // gort::stopped.
+  // Waits at most so long: ok, timeout, closed. On any status but ok the argument is unmoved.
+  // Throws gort::stopped.
   template <class Rep, class Period>
   [[nodiscard]] op_status send_for(T&& v, std::chrono::duration<Rep, Period> d) const {
     return send_ref(v, detail::steady_ns_after(d));
@@ -158,8 +160,8 @@ class chan {
     return recv_into(out, detail::steady_ns(t));
   }
 
-  // No more sends: waiting and later ones throw closed_channel; receives drain the buffer, then see the
-  // end. Throws closed_channel on a channel that is closed already, or nil.
+  // No more sends: waiting and later ones throw closed_channel; receives drain the buffer, then see
+  // the end. Throws closed_channel on a channel that is closed already, or nil.
   void close() const { detail::chan_close(core_); }
   [[nodiscard]] bool closed() const noexcept { return detail::chan_closed(core_); }
   // Values buffered now; 0 for unbuffered and nil.

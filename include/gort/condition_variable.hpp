@@ -14,14 +14,15 @@
 
 namespace gort {
 
-// The contract of std::condition_variable, four bytes, with gort::mutex. Fibers and ordinary threads may
-// wait for and notify the same one. Waiters are notified first in, first out; a wait may also end
-// spuriously. Not cancellable: a stop request does not end a wait.
+// The contract of std::condition_variable, four bytes, with gort::mutex. Fibers and ordinary
+// threads may wait for and notify the same one. Waiters are notified first in, first out; a wait
+// may also end spuriously. Not cancellable: a stop request does not end a wait.
 //
-// May be destroyed once every waiter has been notified, even if they have not returned from wait(), nor
-// the notifier from notify_one() or notify_all().
+// May be destroyed once every waiter has been notified, even if they have not returned from wait(),
+// nor the notifier from notify_one() or notify_all().
 //
-// Every form of wait throws std::system_error (operation_not_permitted) if `lock` does not own its mutex.
+// Every form of wait throws std::system_error (operation_not_permitted) if `lock` does not own its
+// mutex.
 class GORT_API condition_variable {
  public:
   constexpr condition_variable() noexcept = default;

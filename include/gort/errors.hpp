@@ -7,9 +7,9 @@
 
 namespace gort {
 
-// Thrown by a cancellable wait of a fiber that has been asked to stop, once in the fiber's life. Not
-// derived from std::exception, so that `catch (const std::exception&)` does not swallow it. Let it pass:
-// a task that ends by it counts as finished.
+// Thrown by a cancellable wait of a fiber that has been asked to stop, once in the fiber's life.
+// Not derived from std::exception, so that `catch (const std::exception&)` does not swallow it. Let
+// it pass: a task that ends by it counts as finished.
 class GORT_API stopped {
  public:
   stopped() noexcept;

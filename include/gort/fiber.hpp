@@ -33,9 +33,9 @@ int64_t steady_ns(const std::chrono::time_point<Clock, Duration>& t) {
 template <class Rep, class Period>
 int64_t steady_ns_after(const std::chrono::duration<Rep, Period>& d) {
   using std::chrono::nanoseconds;
-  const int64_t now = std::chrono::duration_cast<nanoseconds>(
-                          std::chrono::steady_clock::now().time_since_epoch())
-                          .count();
+  const int64_t now =
+      std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count();
   if (d <= d.zero()) return now;
   // In double first: hours::max() must not overflow.
   if (std::chrono::duration<double, std::nano>(d).count() >
@@ -50,8 +50,8 @@ int64_t steady_ns_after(const std::chrono::duration<Rep, Period>& d) {
 // std::this_thread::yield().
 GORT_API void yield() noexcept;
 
-// Sleeps at least until t, measured on the monotonic clock. A time in the past returns at once. Throws
-// gort::stopped if the fiber is asked to stop. On a foreign thread it blocks the thread.
+// Sleeps at least until t, measured on the monotonic clock. A time in the past returns at once.
+// Throws gort::stopped if the fiber is asked to stop. On a foreign thread it blocks the thread.
 template <class Clock, class Duration>
 void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
   detail::sleep_until_ns(detail::steady_ns(t));

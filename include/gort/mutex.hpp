@@ -10,16 +10,16 @@
 namespace gort {
 
 // The contract of std::mutex, four bytes; works with std::lock_guard, unique_lock, scoped_lock and
-// std::lock. A fiber that has to wait lets others run; an ordinary thread blocks. Fibers and threads may
-// share one, also in static storage and while no runtime is alive. What one fiber locks, the same fiber
-// unlocks, on whatever thread it is by then.
+// std::lock. A fiber that has to wait lets others run; an ordinary thread blocks. Fibers and
+// threads may share one, also in static storage and while no runtime is alive. What one fiber
+// locks, the same fiber unlocks, on whatever thread it is by then.
 //
-// Fair within bounds: waiters queue first in, first out; a running fiber may overtake them, but one that
-// has waited for more than a millisecond gets the mutex handed over at the next unlock. Not cancellable: a
-// stop request does not end a lock(). unlock() never gives way to another fiber.
+// Fair within bounds: waiters queue first in, first out; a running fiber may overtake them, but one
+// that has waited for more than a millisecond gets the mutex handed over at the next unlock. Not
+// cancellable: a stop request does not end a lock(). unlock() never gives way to another fiber.
 //
-// May be destroyed by its last owner as soon as that has unlocked it, even if an earlier owner's unlock()
-// has not returned yet.
+// May be destroyed by its last owner as soon as that has unlocked it, even if an earlier owner's
+// unlock() has not returned yet.
 class GORT_API mutex {
  public:
   constexpr mutex() noexcept = default;

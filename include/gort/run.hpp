@@ -19,25 +19,26 @@ namespace gort {
 
 // What a runtime is made of. Zero means automatic.
 struct options {
-  // How many fibers run at once. Automatic: GORT_PROCS, else the smaller of the affinity mask and the
-  // cgroup's CPU quota (rounded up), at least 1. At most 1024.
+  // How many fibers run at once. Automatic: GORT_PROCS, else the smaller of the affinity mask and
+  // the cgroup's CPU quota (rounded up), at least 1. At most 1024.
   int procs = 0;
   // Address space of a fiber's stack in bytes, rounded up to a power of two, 16 KiB to 1 GiB. Only
   // touched pages cost memory. Automatic: GORT_STACK, else 256 KiB.
   size_t stack_size = 0;
-  // Most OS threads at once, those blocked in blocking() included. Automatic: GORT_MAX_THREADS, else
-  // 10,000.
+  // Most OS threads at once, those blocked in blocking() included. Automatic: GORT_MAX_THREADS,
+  // else 10,000.
   int max_threads = 0;
 
-  // The automatic values made explicit, from the environment and the machine. A malformed GORT_* variable
-  // is reported once on stderr and ignored.
+  // The automatic values made explicit, from the environment and the machine. A malformed GORT_*
+  // variable is reported once on stderr and ignored.
   GORT_API static options from_env();
 };
 
 namespace detail {
 
 // Starts a runtime, runs main_fn(arg) as the main fiber on the calling thread's M, ends it. Throws
-// std::logic_error if one is alive, std::invalid_argument for impossible options, std::system_error.
+// std::logic_error if one is alive, std::invalid_argument for impossible options,
+// std::system_error.
 GORT_API void run_runtime(const options& o, void (*main_fn)(void*), void* arg);
 
 template <class T, class B>
@@ -76,13 +77,14 @@ struct main_frame {
 
 }  // namespace detail
 
-// Starts the runtime, runs f(args...) as the main fiber, and returns its value or rethrows its exception.
-// When the main fiber returns, every fiber that is left is asked to stop, and run returns when all have
-// ended: no fiber, thread, timer or descriptor outlives it. The calling thread serves as one of the OS
-// threads meanwhile. Afterwards run may be called again.
+// Starts the runtime, runs f(args...) as the main fiber, and returns its value or rethrows its
+// exception. When the main fiber returns, every fiber that is left is asked to stop, and run
+// returns when all have ended: no fiber, thread, timer or descriptor outlives it. The calling
+// thread serves as one of the OS threads meanwhile. Afterwards run may be called again.
 //
-// Errors: std::logic_error if a runtime is alive already (also inside a fiber), std::invalid_argument for
-// impossible options, std::system_error if the kernel refuses what the start needs.
+// Errors: std::logic_error if a runtime is alive already (also inside a fiber),
+// std::invalid_argument for impossible options, std::system_error if the kernel refuses what the
+// start needs.
 template <class F, class... Args>
 auto run(const options& o, F&& f, Args&&... args) -> detail::call_result<F, Args...> {
   using frame = detail::main_frame<detail::call_result<F, Args...>, detail::bound_for<F, Args...>>;
@@ -92,8 +94,8 @@ auto run(const options& o, F&& f, Args&&... args) -> detail::call_result<F, Args
 }
 
 template <class F, class... Args>
-  requires(!std::is_same_v<std::decay_t<F>, options>)
-auto run(F&& f, Args&&... args) -> detail::call_result<F, Args...> {
+requires(!std::is_same_v<std::decay_t<F>, options>) auto run(F&& f, Args&&... args)
+    -> detail::call_result<F, Args...> {
   return run(options{}, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
@@ -103,8 +105,8 @@ auto run(F&& f, Args&&... args) -> detail::call_result<F, Args...> {
 //     int n = rt.run([] { return compute_with_fibers(); });   // blocks this thread
 //     auto t = rt.spawn(server);                              // does not
 //
-// The destructor asks every fiber to stop and waits for their ends. It must not run on a fiber. Errors as
-// of gort::run. Any thread may call spawn and run.
+// The destructor asks every fiber to stop and waits for their ends. It must not run on a fiber.
+// Errors as of gort::run. Any thread may call spawn and run.
 class GORT_API runtime {
  public:
   explicit runtime(const options& o = {});
@@ -118,7 +120,8 @@ class GORT_API runtime {
     return gort::spawn(std::forward<A>(a)...);
   }
 
-  // Runs f(args...) on a fiber and waits for it; its value or exception. Does not stop other fibers.
+  // Runs f(args...) on a fiber and waits for it; its value or exception. Does not stop other
+  // fibers.
   template <class F, class... Args>
   auto run(F&& f, Args&&... args) {
     const main_guard guard;

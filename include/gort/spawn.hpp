@@ -1,7 +1,7 @@
 // Starting fibers: go (fire and forget) and spawn (joinable).
 //
-// The function and its arguments are moved to the top of the new fiber's own stack, and a task's result
-// lives there too, so that starting a recycled fiber allocates nothing.
+// The function and its arguments are moved to the top of the new fiber's own stack, and a task's
+// result lives there too, so that starting a recycled fiber allocates nothing.
 #pragma once
 
 #include <atomic>
@@ -177,8 +177,8 @@ struct task_payload : task_state<T> {
 
 }  // namespace detail
 
-// A joinable fiber and its result. Move-only. The destructor requests stop and joins, like std::jthread,
-// and drops an exception. One fiber or thread uses a task at a time.
+// A joinable fiber and its result. Move-only. The destructor requests stop and joins, like
+// std::jthread, and drops an exception. One fiber or thread uses a task at a time.
 template <class T>
 class [[nodiscard]] task {
  public:
@@ -208,8 +208,8 @@ class [[nodiscard]] task {
     return detail::fiber_id(g_);
   }
 
-  // Waits for the end. Never rethrows what the fiber threw; throws gort::stopped if the caller is asked
-  // to stop, std::logic_error without a fiber, std::system_error on joining oneself.
+  // Waits for the end. Never rethrows what the fiber threw; throws gort::stopped if the caller is
+  // asked to stop, std::logic_error without a fiber, std::system_error on joining oneself.
   void join() {
     need();
     detail::fiber_join(g_);
@@ -315,13 +315,12 @@ auto spawn_with(const attrs* a, F&& f, Args&&... args) {
 
 }  // namespace detail
 
-// Starts f(args...) on a fiber of its own; nobody waits for it. Arguments are copied or moved in (use
-// std::ref for references). If f takes a leading std::stop_token, it gets the fiber's. An exception that
-// escapes f ends the process with a message. Throws std::system_error (ENOMEM) when no stack is to be
-// had, std::logic_error when no runtime is alive. Any thread.
+// Starts f(args...) on a fiber of its own; nobody waits for it. Arguments are copied or moved in
+// (use std::ref for references). If f takes a leading std::stop_token, it gets the fiber's. An
+// exception that escapes f ends the process with a message. Throws std::system_error (ENOMEM) when
+// no stack is to be had, std::logic_error when no runtime is alive. Any thread.
 template <class F, class... Args>
-  requires(!std::is_same_v<std::decay_t<F>, attrs>)
-void go(F&& f, Args&&... args) {
+requires(!std::is_same_v<std::decay_t<F>, attrs>) void go(F&& f, Args&&... args) {
   detail::go_with(nullptr, std::forward<F>(f), std::forward<Args>(args)...);
 }
 template <class F, class... Args>
@@ -331,10 +330,8 @@ void go(const attrs& a, F&& f, Args&&... args) {
 
 // The same with a handle to join.
 template <class F, class... Args>
-  requires(!std::is_same_v<std::decay_t<F>, attrs>)
-[[nodiscard]] auto spawn(F&& f, Args&&... args) {
-  return detail::spawn_with(nullptr, std::forward<F>(f),
-                    std::forward<Args>(args)...);
+requires(!std::is_same_v<std::decay_t<F>, attrs>) [[nodiscard]] auto spawn(F&& f, Args&&... args) {
+  return detail::spawn_with(nullptr, std::forward<F>(f), std::forward<Args>(args)...);
 }
 template <class F, class... Args>
 [[nodiscard]] auto spawn(const attrs& a, F&& f, Args&&... args) {

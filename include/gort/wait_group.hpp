@@ -21,25 +21,25 @@ namespace gort {
 //     for (auto& url : urls) wg.go([&] { fetch(url); });
 //     wg.wait();
 //
-// Fibers and ordinary threads may share one. What was done before a done() happens before the return of
-// the wait() that it ends. May be used again, and destroyed as soon as wait() has returned, even if the
-// last done() has not.
+// Fibers and ordinary threads may share one. What was done before a done() happens before the
+// return of the wait() that it ends. May be used again, and destroyed as soon as wait() has
+// returned, even if the last done() has not.
 class GORT_API wait_group {
  public:
   constexpr wait_group() noexcept = default;
   wait_group(const wait_group&) = delete;
   wait_group& operator=(const wait_group&) = delete;
 
-  // Adds n, which may be negative, to the count. Zero releases every waiter. Throws std::logic_error,
-  // and leaves the count unchanged, if it would fall below zero (or beyond 2^62). Raise the count before
-  // the thing starts, not within it: the waiter may be there first.
+  // Adds n, which may be negative, to the count. Zero releases every waiter. Throws
+  // std::logic_error, and leaves the count unchanged, if it would fall below zero (or beyond 2^62).
+  // Raise the count before the thing starts, not within it: the waiter may be there first.
   void add(std::ptrdiff_t n);
 
   // add(-1).
   void done() { add(-1); }
 
-  // Waits for the count to be zero, or to have been so since. Throws gort::stopped if the fiber is asked
-  // to stop.
+  // Waits for the count to be zero, or to have been so since. Throws gort::stopped if the fiber is
+  // asked to stop.
   void wait() { wait_until_ns(INT64_MAX); }
 
   // The same with a time limit. False: it passed first.
@@ -52,9 +52,9 @@ class GORT_API wait_group {
     return wait_until_ns(detail::steady_ns(when));
   }
 
-  // Runs f(args...) on a fiber of its own, as gort::go does, and counts it: add(1) now, done() when f has
-  // returned, or was stopped, and what it was made of is destroyed. If no fiber can be made, throws as
-  // gort::go, and the count is as it was.
+  // Runs f(args...) on a fiber of its own, as gort::go does, and counts it: add(1) now, done() when
+  // f has returned, or was stopped, and what it was made of is destroyed. If no fiber can be made,
+  // throws as gort::go, and the count is as it was.
   template <class F, class... Args>
   void go(F&& f, Args&&... args) {
     using bound = detail::bound_for<F, Args...>;

@@ -19,8 +19,8 @@ struct Line {
   void put_number(long value) noexcept {
     char digits[24];
     int i = 0;
-    unsigned long u = value < 0 ? 0UL - static_cast<unsigned long>(value)
-                                : static_cast<unsigned long>(value);
+    unsigned long u =
+        value < 0 ? 0UL - static_cast<unsigned long>(value) : static_cast<unsigned long>(value);
     do {
       digits[i++] = static_cast<char>('0' + u % 10);
       u /= 10;

@@ -1,7 +1,8 @@
 // check: the one way to stop on a broken invariant of gort itself.
 //
-// Checks stay on in release builds. The text names the invariant (R1, W2, ...) that the file's opening
-// comment or docs/design states. fatal() writes with write(2) only: no allocation, no stdio, no lock.
+// Checks stay on in release builds. The text names the invariant (R1, W2, ...) that the file's
+// opening comment or docs/design states. fatal() writes with write(2) only: no allocation, no
+// stdio, no lock.
 #pragma once
 
 #include <cerrno>
@@ -16,7 +17,7 @@ namespace gort {
 
 }  // namespace gort
 
-#define GORT_CHECK(cond, text)                                           \
-  do {                                                                   \
+#define GORT_CHECK(cond, text)                                                 \
+  do {                                                                         \
     if (__builtin_expect(!(cond), 0)) ::gort::fatal(text, __FILE__, __LINE__); \
   } while (0)

@@ -1,9 +1,9 @@
 // os: everything the scheduler needs from an operating system, on one page.
 //
 // src/os/linux/*.cpp implement it. Another system is another set of .cpp files at link time, not an
-// `#if`. Functions keep the names they have in the Go runtime's os_linux.go, so that whoever knows one
-// finds the other. Errors come back as negative errno values unless a comment says otherwise. Nothing
-// here knows a fiber, throws, or (but for the start-up functions) allocates.
+// `#if`. Functions keep the names they have in the Go runtime's os_linux.go, so that whoever knows
+// one finds the other. Errors come back as negative errno values unless a comment says otherwise.
+// Nothing here knows a fiber, throws, or (but for the start-up functions) allocates.
 #pragma once
 
 #include <atomic>
@@ -16,17 +16,18 @@
 
 namespace gort::os {
 
-// ---- Start-up (auxv.cpp, env.cpp) ----------------------------------------------------------------
+// ---- Start-up (auxv.cpp, env.cpp)
+// ----------------------------------------------------------------
 
 // What osinit() learned. Written once before the first M exists, read-only afterwards.
 struct SystemInfo {
   size_t page_bytes = 4096;
-  size_t huge_page_bytes = 0;   // 0: none or unknown
-  int cpus = 1;                 // getproccount() at start-up
-  size_t thread_limit = 0;      // RLIMIT_NPROC, 0: unlimited
-  size_t fd_limit = 0;          // RLIMIT_NOFILE
-  size_t map_limit = 65530;     // vm.max_map_count
-  bool secure = false;          // AT_SECURE: settings that name files are ignored
+  size_t huge_page_bytes = 0;  // 0: none or unknown
+  int cpus = 1;                // getproccount() at start-up
+  size_t thread_limit = 0;     // RLIMIT_NPROC, 0: unlimited
+  size_t fd_limit = 0;         // RLIMIT_NOFILE
+  size_t map_limit = 65530;    // vm.max_map_count
+  bool secure = false;         // AT_SECURE: settings that name files are ignored
   unsigned long hwcap = 0;
   unsigned long hwcap2 = 0;
 };
@@ -34,27 +35,31 @@ const SystemInfo& system_info() noexcept;
 
 void osinit() noexcept;  // idempotent and thread-safe
 void sysargs(int argc, char** argv) noexcept;
-int sysauxv(const unsigned long* auxv) noexcept;           // the number of pairs
-std::map<unsigned long, unsigned long> auxv_map();         // tag -> value
-void getRandomData(std::span<std::byte> out) noexcept;     // never blocks
-const std::map<std::string, std::string>& goenvs();        // the environment
+int sysauxv(const unsigned long* auxv) noexcept;        // the number of pairs
+std::map<unsigned long, unsigned long> auxv_map();      // tag -> value
+void getRandomData(std::span<std::byte> out) noexcept;  // never blocks
+const std::map<std::string, std::string>& goenvs();     // the environment
 size_t getHugePageSize() noexcept;
 int mincore(void* addr, size_t bytes, unsigned char* vec) noexcept;
 
-// ---- Processors (cpu.cpp) --------------------------------------------------------------------------
+// ---- Processors (cpu.cpp)
+// --------------------------------------------------------------------------
 
-int sched_getaffinity(int pid, std::span<unsigned long> mask) noexcept;  // bytes filled in, or -errno
-int getproccount() noexcept;                                // affinity, then cgroup quota; at least 1
+int sched_getaffinity(int pid,
+                      std::span<unsigned long> mask) noexcept;  // bytes filled in, or -errno
+int getproccount() noexcept;  // affinity, then cgroup quota; at least 1
 void osyield() noexcept;
 void osyield_no_g() noexcept;
 int getpid() noexcept;
 int gettid() noexcept;
 
-// ---- Clocks (clock.cpp) -----------------------------------------------------------------------------
+// ---- Clocks (clock.cpp)
+// -----------------------------------------------------------------------------
 
 int64_t nanotime() noexcept;  // CLOCK_MONOTONIC in ns, the clock of every timer of gort
 
-// ---- Sleeping and waking an M (futex.cpp) ----------------------------------------------------------
+// ---- Sleeping and waking an M (futex.cpp)
+// ----------------------------------------------------------
 
 inline constexpr int64_t kForever = -1;
 long futex(const void* addr, int op, uint32_t val, const void* ts, const void* addr2,
@@ -64,11 +69,12 @@ void futexsleep(const std::atomic<uint32_t>* addr, uint32_t val, int64_t ns) noe
 // Wakes at most n sleepers. An error is a broken invariant: message and abort.
 void futexwakeup(const std::atomic<uint32_t>* addr, uint32_t n) noexcept;
 
-// ---- Fences that cost one side only (fence.cpp) -----------------------------------------------------
+// ---- Fences that cost one side only (fence.cpp)
+// -----------------------------------------------------
 //
-// A light fence on the hot side and a heavy one on the rare side order a store before a load on both
-// sides, as two seq_cst fences would (Dekker). The heavy one is membarrier(PRIVATE_EXPEDITED); where
-// the kernel refuses it, light fences become real ones.
+// A light fence on the hot side and a heavy one on the rare side order a store before a load on
+// both sides, as two seq_cst fences would (Dekker). The heavy one is membarrier(PRIVATE_EXPEDITED);
+// where the kernel refuses it, light fences become real ones.
 
 extern std::atomic<bool> light_fence_is_real;  // written once by osinit(), before the first M
 inline void fence_light() noexcept {
@@ -81,7 +87,8 @@ inline void fence_light() noexcept {
 }
 void fence_heavy() noexcept;
 
-// ---- Threads (thread.cpp) ----------------------------------------------------------------------------
+// ---- Threads (thread.cpp)
+// ----------------------------------------------------------------------------
 
 enum class ThreadBackend : uint8_t { none, clone, pthread };
 
@@ -91,68 +98,72 @@ struct mOS {
   std::atomic<int> tid{0};             // kernel thread id, written by minit()
   std::atomic<void*> thread{nullptr};  // back end's handle (a pthread_t), set before start() runs
   ThreadBackend backend = ThreadBackend::none;  // who made the thread; none: a borrowed one
-  void* mapping = nullptr;             // back end's stack mapping, if it owns one
+  void* mapping = nullptr;                      // back end's stack mapping, if it owns one
   size_t mapping_bytes = 0;
   void (*start)(void*) = nullptr;
   void* start_arg = nullptr;
-  uint64_t creator_mask = 0;           // the creator's signal mask, which minit() restores
-  int timer_slack_ns = 0;              // of a borrowed thread, which unminit() restores
+  uint64_t creator_mask = 0;  // the creator's signal mask, which minit() restores
+  int timer_slack_ns = 0;     // of a borrowed thread, which unminit() restores
 };
 
 // Makes M's thread; it runs start(arg) on a stack of stack_bytes (0: the default, 256 KiB) with all
 // signals but libc's own (32 and 33) blocked until it calls minit(). 0, or -EAGAIN/-ENOMEM after
-// growing pauses of 0.2 s in all; -ENOTSUP: GORT_THREADS=clone and it cannot be had (the reason says
-// why). After a failure `os` owns nothing. The thread must end by returning from `start`, and be
-// released with mdestroy(). Takes malloc's and libc's locks: see docs/design/0002-threads.md.
+// growing pauses of 0.2 s in all; -ENOTSUP: GORT_THREADS=clone and it cannot be had (the reason
+// says why). After a failure `os` owns nothing. The thread must end by returning from `start`, and
+// be released with mdestroy(). Takes malloc's and libc's locks: see docs/design/0002-threads.md.
 int newosproc(mOS& os, void (*start)(void*), void* arg, size_t stack_bytes = 0) noexcept;
 // The same without a scheduler context, always an ordinary pthread; failure: message and exit(1).
 // Used for sysmon.
 void newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept;
-void minit(mOS& os) noexcept;     // first call on the new thread: tid, signal mask, timer slack
-void unminit(mOS& os) noexcept;   // before a borrowed thread goes back to its owner
-// Waits for the thread's end in the kernel, releases what it owned. May be called as soon as start()
-// has begun, even before newosproc() has returned to the creator; not by the thread itself.
+void minit(mOS& os) noexcept;    // first call on the new thread: tid, signal mask, timer slack
+void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its owner
+// Waits for the thread's end in the kernel, releases what it owned. May be called as soon as
+// start() has begun, even before newosproc() has returned to the creator; not by the thread itself.
 void mdestroy(mOS& os) noexcept;
-ThreadBackend thread_backend() noexcept;         // what newosproc uses; none before the first use
-const char* thread_backend_reason() noexcept;    // why, in one line, for stats() and error messages
+ThreadBackend thread_backend() noexcept;       // what newosproc uses; none before the first use
+const char* thread_backend_reason() noexcept;  // why, in one line, for stats() and error messages
 // Learns and checks the back end now. `forced`: "clone", "pthread" or empty. False with *error set
 // when it cannot be had, or another one was chosen before. The first call (or newosproc) decides.
 bool choose_thread_backend(std::string_view forced, std::string* error);
-int count_threads() noexcept;     // threads of this process (/proc/self/task), or -errno
+int count_threads() noexcept;  // threads of this process (/proc/self/task), or -errno
 
-// ---- Memory (mem.cpp) ------------------------------------------------------------------------------
+// ---- Memory (mem.cpp)
+// ------------------------------------------------------------------------------
 
-void* mem_map(size_t bytes) noexcept;       // private, zeroed, readable and writable; nullptr: ENOMEM
-// Address space for stacks: untouched pages cost nothing, never huge pages, not dumped to cores twice.
-// `align` is a power of two. nullptr when refused.
+void* mem_map(size_t bytes) noexcept;  // private, zeroed, readable and writable; nullptr: ENOMEM
+// Address space for stacks: untouched pages cost nothing, never huge pages, not dumped to cores
+// twice. `align` is a power of two. nullptr when refused.
 void* mem_reserve(size_t bytes, size_t align) noexcept;
 void mem_unmap(void* addr, size_t bytes) noexcept;
-void mem_discard(void* addr, size_t bytes) noexcept;   // MADV_DONTNEED: guards survive, pages do not
-int mem_guard_install(void* addr, size_t bytes) noexcept;  // MADV_GUARD_INSTALL; -EINVAL: old kernel
+void mem_discard(void* addr, size_t bytes) noexcept;  // MADV_DONTNEED: guards survive, pages do not
+int mem_guard_install(void* addr,
+                      size_t bytes) noexcept;  // MADV_GUARD_INSTALL; -EINVAL: old kernel
 // The same for `count` guards of `bytes`, `stride` apart; returns how many, from the first on.
 size_t mem_guard_install_each(void* first, size_t stride, size_t count, size_t bytes) noexcept;
-int mem_protect_none(void* addr, size_t bytes) noexcept;   // PROT_NONE guard; splits the mapping
+int mem_protect_none(void* addr, size_t bytes) noexcept;  // PROT_NONE guard; splits the mapping
 size_t mem_resident(const void* addr, size_t bytes) noexcept;  // bytes resident, by mincore()
 
-// ---- Descriptors (poll.cpp, pipe.cpp) ----------------------------------------------------------------
+// ---- Descriptors (poll.cpp, pipe.cpp)
+// ----------------------------------------------------------------
 
-struct PollEvent {   // layout of struct epoll_event
+struct PollEvent {  // layout of struct epoll_event
   uint32_t events;
   uint64_t data;
 } __attribute__((packed));
 
-int epoll_create() noexcept;                                    // close-on-exec
+int epoll_create() noexcept;  // close-on-exec
 int epoll_add(int epfd, int fd, uint32_t events, uint64_t data) noexcept;
 int epoll_del(int epfd, int fd) noexcept;
 // ns < 0: for ever, 0: do not wait. Nanosecond precision where the kernel has epoll_pwait2.
 int epoll_wait(int epfd, std::span<PollEvent> out, int64_t ns) noexcept;
-int eventfd() noexcept;                                         // close-on-exec, non-blocking
-int pipe2(int fds[2], int flags) noexcept;                      // close-on-exec, non-blocking | flags
+int eventfd() noexcept;                     // close-on-exec, non-blocking
+int pipe2(int fds[2], int flags) noexcept;  // close-on-exec, non-blocking | flags
 enum class FdWait : uint8_t { read, write };
-// Blocks the thread in poll(2) until fd may be read or written. 1: ready, 0: time is up, < 0: -errno.
+// Blocks the thread in poll(2) until fd may be read or written. 1: ready, 0: time is up, < 0:
+// -errno.
 int poll_fd(int fd, FdWait what, int64_t ns) noexcept;
-void fd_shutdown(int fd) noexcept;                              // both directions of a socket
-long fd_read(int fd, void* buf, size_t n) noexcept;             // one read(2), -errno on error
+void fd_shutdown(int fd) noexcept;                   // both directions of a socket
+long fd_read(int fd, void* buf, size_t n) noexcept;  // one read(2), -errno on error
 long fd_write(int fd, const void* buf, size_t n) noexcept;
 void fd_close(int fd) noexcept;
 

@@ -2,18 +2,19 @@
 // (GORT_CONTEXT=asm|boost in CMake): ours for x86-64, and Boost.Context's jump_fcontext, portable
 // assembly for every ABI.
 //
-// A Context is what is saved of something that is not running. switch_context(from, to, data) saves the
-// caller in `from` and continues `to`; there, switch_context returns `data` (or a new context's entry
-// gets it). `from` is written before the far side runs anything, and read by nobody before the far side
-// has published it.
+// A Context is what is saved of something that is not running. switch_context(from, to, data) saves
+// the caller in `from` and continues `to`; there, switch_context returns `data` (or a new context's
+// entry gets it). `from` is written before the far side runs anything, and read by nobody before
+// the far side has published it.
 //
-// Ours is inline assembly that declares every register clobbered, so that the compiler saves those, and
-// only those, that are live. Two things make it fast: fewer registers to save, and no call: a call whose
-// return address is never returned to (jump_fcontext leaves by a jump) puts the processor's return
-// predictor off by one, and every return up the chain of callers is then mispredicted. The frame pointer
-// and the compiler's own unwind tables stay right at every instruction but the two that exchange rbp and
-// rsp. The control bits of mxcsr and the x87 control word are callee-saved by the ABI and are kept per
-// context; loading them is skipped when they do not differ, because loading is what costs.
+// Ours is inline assembly that declares every register clobbered, so that the compiler saves those,
+// and only those, that are live. Two things make it fast: fewer registers to save, and no call: a
+// call whose return address is never returned to (jump_fcontext leaves by a jump) puts the
+// processor's return predictor off by one, and every return up the chain of callers is then
+// mispredicted. The frame pointer and the compiler's own unwind tables stay right at every
+// instruction but the two that exchange rbp and rsp. The control bits of mxcsr and the x87 control
+// word are callee-saved by the ABI and are kept per context; loading them is skipped when they do
+// not differ, because loading is what costs.
 #pragma once
 
 #include <cstddef>
@@ -86,7 +87,8 @@ __attribute__((always_inline)) inline void* switch_context(Context& from, Contex
 #if defined(__AVX512F__)
         ,
         "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
-        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+        "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",
+        "k7"
 #endif
   );
   return data;
@@ -98,8 +100,8 @@ struct Context {
   boost::context::detail::fcontext_t raw = nullptr;
 };
 
-// What goes over with a switch. It lies on the stack that is left, which nobody touches before `from`
-// has been written.
+// What goes over with a switch. It lies on the stack that is left, which nobody touches before
+// `from` has been written.
 struct SwitchMessage {
   Context* from;
   void* data;

@@ -18,12 +18,14 @@ __attribute__((noinline)) M* current_m() noexcept {
 }
 #endif
 
-__attribute__((noinline)) void set_current_m(M* m) noexcept { gort_tls.m = m; }
+__attribute__((noinline)) void set_current_m(M* m) noexcept {
+  gort_tls.m = m;
+}
 
 namespace {
 
-// Stand-ins of foreign threads are recycled and never freed: a waker may still look at the word of one
-// whose thread has gone on and ended (a spurious futex wake at most).
+// Stand-ins of foreign threads are recycled and never freed: a waker may still look at the word of
+// one whose thread has gone on and ended (a spurious futex wake at most).
 struct ForeignPool {
   Lock lock;
   G* free = nullptr;
@@ -43,7 +45,8 @@ G* take_foreign() noexcept {
   GORT_CHECK(memory != nullptr, "out of memory for a foreign thread's record");
   G* g = new (memory) G;
   g->kind = GKind::thread;
-  g->state.store(GState::running, std::memory_order_relaxed);  // relaxed: not shared before it waits
+  g->state.store(GState::running,
+                 std::memory_order_relaxed);  // relaxed: not shared before it waits
   return g;
 }
 

@@ -1,9 +1,9 @@
 // current: which M, and which G, is running here. The one place that reads thread_local storage.
 //
-// A compiler may keep the address of a thread_local across a switch of stacks (GCC PR 26461), and the
-// fiber may come back on another thread. So no thread_local is read directly: on x86-64 by volatile
-// assembly, which is not cached or moved over other volatile assembly and calls; elsewhere by a function
-// that is never inlined.
+// A compiler may keep the address of a thread_local across a switch of stacks (GCC PR 26461), and
+// the fiber may come back on another thread. So no thread_local is read directly: on x86-64 by
+// volatile assembly, which is not cached or moved over other volatile assembly and calls; elsewhere
+// by a function that is never inlined.
 #pragma once
 
 #include "sched/g.hpp"
@@ -17,8 +17,8 @@ struct Tls {
 };
 
 extern "C" {
-__attribute__((tls_model("initial-exec"), visibility("hidden"))) extern thread_local constinit Tls
-    gort_tls;
+__attribute__((tls_model("initial-exec"),
+               visibility("hidden"))) extern thread_local constinit Tls gort_tls;
 }
 
 #if defined(__x86_64__)

@@ -2,15 +2,16 @@
 //
 //   D1  every P is idle, so no fiber runs, and every queue is empty (I2 in idle.cpp),
 //   D2  no timer is armed, no fiber waits for a descriptor, none is inside blocking(),
-//   D3  no foreign thread is alive that is not itself asleep in one of our objects without a time limit,
-//   D4  somebody waits in run(): an idle embedded runtime is no deadlock,
-//   D5  fibers are left,
-//   D6  none is in the hands of somebody without a P: the poller and sysmon take timers and descriptors
+//   D3  no foreign thread is alive that is not itself asleep in one of our objects without a time
+//   limit, D4  somebody waits in run(): an idle embedded runtime is no deadlock, D5  fibers are
+//   left, D6  none is in the hands of somebody without a P: the poller and sysmon take timers and
+//   descriptors
 //       out before they queue the fibers. The poller is made to look for itself.
 //
-// All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts the
-// process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends later is
-// noticed by sysmon, which looks once a second while everything else holds (deadlock_suspected).
+// All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts
+// the process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends
+// later is noticed by sysmon, which looks once a second while everything else holds
+// (deadlock_suspected).
 #include "sched/deadlock.hpp"
 
 #include <unistd.h>
@@ -37,11 +38,11 @@ Asleep all_asleep(Sched& s) noexcept {
   if (s.globq.approx_size() != 0 || s.blocking_count != 0) return Asleep::no;         // D1, D2
   if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
   for (int i = 0; i < s.nprocs; ++i) {
-    if (s.procs[i].timers.size() != 0) return Asleep::no;                             // D2
+    if (s.procs[i].timers.size() != 0) return Asleep::no;  // D2
   }
-  if (netpoll_wanted()) return Asleep::no;                                            // D2
-  if (s.main_runs.load(std::memory_order_relaxed) == 0) return Asleep::no;            // D4
-  if (count_fibers() == 0) return Asleep::no;                                         // D5
+  if (netpoll_wanted()) return Asleep::no;                                  // D2
+  if (s.main_runs.load(std::memory_order_relaxed) == 0) return Asleep::no;  // D4
+  if (count_fibers() == 0) return Asleep::no;                               // D5
   // seq_cst: D6, behind the looks at timers and descriptors.
   if (s.sysmon_polls.load(std::memory_order_seq_cst)) return Asleep::no;
   return s.polling_m != nullptr ? Asleep::all_but_poller : Asleep::all;
@@ -55,7 +56,8 @@ bool foreign_thread_alive(Sched& s) noexcept {
     ours = s.m_count - s.m_gone + 1;  // and sysmon
   }
   const int all = os::count_threads() - kSanitizerThreads;
-  const auto parked = static_cast<int>(foreign_parked.load(std::memory_order_seq_cst));
+  // seq_cst: read after the threads; a thread that was woken meanwhile makes the second look fail.
+  const int parked = foreign_parked.load(std::memory_order_seq_cst);
   return all < 0 || all - ours - parked > 0;
 }
 
@@ -67,7 +69,9 @@ bool foreign_thread_alive(Sched& s) noexcept {
 
 }  // namespace
 
-bool deadlock_suspected() noexcept { return all_asleep(sched()) != Asleep::no; }
+bool deadlock_suspected() noexcept {
+  return all_asleep(sched()) != Asleep::no;
+}
 
 void check_deadlock() noexcept {
   Sched& s = sched();

@@ -3,8 +3,8 @@
 
 namespace gort {
 
-// Called by an M that is about to sleep, and by sysmon. Ends the process with a report and status 2 if
-// no fiber can ever run again; returns otherwise.
+// Called by an M that is about to sleep, and by sysmon. Ends the process with a report and status 2
+// if no fiber can ever run again; returns otherwise.
 void check_deadlock() noexcept;
 
 // True if only a foreign thread, if at all, can still wake a fiber.

@@ -12,11 +12,14 @@
 //     8. half of a neighbour's queue; in the last round its expired timers, or its P::next
 //     9. P is given back and the M sleeps (idle.cpp)
 //
-//   F1  No runnable fiber waits for ever: every kLadderMax turns at most the global queue's head, the
-//       expired timers, the ready descriptors and the queue's head get their turn, whatever the others do.
-//   F2  A turn of the ladder costs a clock reading, so it is taken every 61 turns (Go's number) when turns
-//       are short, and more often when they are long: the interval adapts so that a ladder comes about
-//       every kLadderNs while P is busy. Timers of a busy P are late by that much.
+//   F1  No runnable fiber waits for ever: every kLadderMax turns at most the global queue's head,
+//   the
+//       expired timers, the ready descriptors and the queue's head get their turn, whatever the
+//       others do.
+//   F2  A turn of the ladder costs a clock reading, so it is taken every 61 turns (Go's number)
+//   when turns
+//       are short, and more often when they are long: the interval adapts so that a ladder comes
+//       about every kLadderNs while P is busy. Timers of a busy P are late by that much.
 #include "sched/find.hpp"
 
 #include "base/pause.hpp"
@@ -28,12 +31,13 @@
 namespace gort {
 namespace {
 
-constexpr uint32_t kLadderMax = 61;       // Go's schedtick % 61: prime, so that no pattern locks onto it
-constexpr int64_t kLadderNs = 100'000;    // a tenth of a ms late at most for timers of a busy P
-constexpr int64_t kPollGapNs = 20'000;    // a busy P asks the kernel for descriptors at most this often
+constexpr uint32_t kLadderMax = 61;  // Go's schedtick % 61: prime, so that no pattern locks onto it
+constexpr int64_t kLadderNs = 100'000;  // a tenth of a ms late at most for timers of a busy P
+constexpr int64_t kPollGapNs =
+    20'000;  // a busy P asks the kernel for descriptors at most this often
 constexpr uint32_t kGlobalShareMax = kRunqSlots / 2;
-constexpr int kStealRounds = 4;           // as in Go
-constexpr int kStalePauses = 100;         // about 3 us: how long a neighbour's next may stay its own
+constexpr int kStealRounds = 4;    // as in Go
+constexpr int kStalePauses = 100;  // about 3 us: how long a neighbour's next may stay its own
 
 void adapt_ladder(P* p, int64_t now_ns) noexcept {
   const int64_t took = now_ns - p->ladder_at_ns;
@@ -117,8 +121,8 @@ bool wake_expired(P* p) noexcept {
   return woke;
 }
 
-// A neighbour's P::next is left alone as long as the neighbour moves on: its partner will take it in a
-// moment, with warm caches. Only one that stays while nothing else happens there is taken.
+// A neighbour's P::next is left alone as long as the neighbour moves on: its partner will take it
+// in a moment, with warm caches. Only one that stays while nothing else happens there is taken.
 G* steal_next(P* victim) noexcept {
   // acquire: the fiber's state, should we take it.
   G* g = victim->next.load(std::memory_order_acquire);

@@ -1,18 +1,18 @@
-// G: a fiber's control block. It stands at the top of the fiber's stack slot, so that a parked fiber
-// costs one resident page; the memory stays valid as long as the runtime lives.
+// G: a fiber's control block. It stands at the top of the fiber's stack slot, so that a parked
+// fiber costs one resident page; the memory stays valid as long as the runtime lives.
 //
-// Also used for two things that are no fibers: g0, an M's own stack, and a foreign thread that waits in
-// one of our objects (ForeignThread): wakers need not know the difference.
+// Also used for two things that are no fibers: g0, an M's own stack, and a foreign thread that
+// waits in one of our objects (ForeignThread): wakers need not know the difference.
 //
 //            new ----> runnable <-----> running ----> dead ----> (runnable, reborn)
 //                          ^               |
 //                          +--- waiting <--+
 //
 //   state     whose stack               on which queue                       who moves it on
-//   runnable  nobody's                  one run queue, or in ready's hands   loop: the M that takes it
-//   running   the M in G::m             none                                 itself
-//   waiting   nobody's (far side done)  what it waits in (Wait)              the one winner of its Wait
-//   dead      nobody's                  a free list                          spawn
+//   runnable  nobody's                  one run queue, or in ready's hands   loop: the M that takes
+//   it running   the M in G::m             none                                 itself waiting
+//   nobody's (far side done)  what it waits in (Wait)              the one winner of its Wait dead
+//   nobody's                  a free list                          spawn
 //
 // set_state() is the one function that writes the state and checks that the move is legal.
 #pragma once
@@ -40,8 +40,9 @@ const char* state_name(GState s) noexcept;
 
 enum class GKind : uint8_t { fiber, g0, thread };
 
-// The C++ runtime's per-thread exception state (abi::__cxa_eh_globals): caught exceptions and the count
-// of uncaught ones. Saved and restored at every switch, since a fiber may wait inside a catch block.
+// The C++ runtime's per-thread exception state (abi::__cxa_eh_globals): caught exceptions and the
+// count of uncaught ones. Saved and restored at every switch, since a fiber may wait inside a catch
+// block.
 struct EhGlobals {
   void* caught = nullptr;
   unsigned uncaught = 0;
@@ -72,12 +73,12 @@ struct alignas(64) G {
   void (*entry)(void*) = nullptr;
   void* payload = nullptr;
   void (*payload_destroy)(void*) = nullptr;
-  std::atomic<uint32_t> refs{0};           // the running fiber, and a task handle if there is one
-  std::atomic<Wait*> joiner{nullptr};      // B3 in spawn.cpp
-  std::byte* stack_top = nullptr;          // end of the slot
-  size_t stack_bytes = 0;                  // size of the slot with its guard
-  void* stack_low = nullptr;               // lowest usable address
-  void* stack_start = nullptr;             // where the first frame stands
+  std::atomic<uint32_t> refs{0};       // the running fiber, and a task handle if there is one
+  std::atomic<Wait*> joiner{nullptr};  // B3 in spawn.cpp
+  std::byte* stack_top = nullptr;      // end of the slot
+  size_t stack_bytes = 0;              // size of the slot with its guard
+  void* stack_low = nullptr;           // lowest usable address
+  void* stack_start = nullptr;         // where the first frame stands
 
   // Shown in reports.
   uint64_t id = 0;
@@ -91,6 +92,7 @@ struct alignas(64) G {
 
   // Foreign threads only: the word they sleep on.
   std::atomic<uint32_t> thread_word{0};
+  bool thread_counted = false;  // in foreign_parked; the thread sets it before it can be woken
 
   [[no_unique_address]] SanitizerState sanitizer;
 
@@ -118,7 +120,8 @@ constexpr bool legal_move(GState from, GState to) noexcept {
 }
 
 inline void set_state(G* g, GState to) noexcept {
-  // relaxed: a state is written by its owner only (see the table); hand-over is by queues and locks.
+  // relaxed: a state is written by its owner only (see the table); hand-over is by queues and
+  // locks.
   const GState from = g->state.load(std::memory_order_relaxed);
   GORT_CHECK(legal_move(from, to), "G1: illegal move of a fiber's state (woken twice?)");
   g->state.store(to, std::memory_order_relaxed);

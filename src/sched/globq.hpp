@@ -39,7 +39,8 @@ class GList {
   uint32_t size_ = 0;
 };
 
-// The queue of fibers that belong to no P. Protected by Sched::lock; `approx_size` may be read without.
+// The queue of fibers that belong to no P. Protected by Sched::lock; `approx_size` may be read
+// without.
 class GlobalQueue {
  public:
   void push(G* g) noexcept {
@@ -51,8 +52,8 @@ class GlobalQueue {
     publish();
     return g;
   }
-  // relaxed: a hint; whoever acts on it looks again under the lock, and the sleep protocol (idle.cpp)
-  // looks under the lock before an M sleeps.
+  // relaxed: a hint; whoever acts on it looks again under the lock, and the sleep protocol
+  // (idle.cpp) looks under the lock before an M sleeps.
   [[nodiscard]] uint32_t approx_size() const noexcept {
     return size_.load(std::memory_order_relaxed);
   }

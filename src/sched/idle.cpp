@@ -4,33 +4,39 @@
 // wake-up costs two system calls and a processor; and no wait for a polling interval. After the Go
 // runtime ("Worker thread parking/unparking" in proc.go):
 //
-//   I1  Submit: make the work visible (queue), seq_cst fence, then look at spinning and idle_p_count. If
+//   I1  Submit: make the work visible (queue), seq_cst fence, then look at spinning and
+//   idle_p_count. If
 //       a P is idle and nobody spins, wake one M; it starts spinning.
-//   I2  Sleep: give the P back (idle_p_count rises), stop spinning (spinning falls), seq_cst fence, then
+//   I2  Sleep: give the P back (idle_p_count rises), stop spinning (spinning falls), seq_cst fence,
+//   then
 //       look at every queue once more. If there is work and a P is idle, go back and spin.
-//       I1 and I2 are a store-load pair on both sides: the submitter sees the sleeper or the sleeper
-//       sees the work.
-//   I3  A spinner that finds work wakes another if work is left and it was the last spinner, because
+//       I1 and I2 are a store-load pair on both sides: the submitter sees the sleeper or the
+//       sleeper sees the work.
+//   I3  A spinner that finds work wakes another if work is left and it was the last spinner,
+//   because
 //       submitters have relied on it (stop_spinning_found). So wake-ups go one at a time.
-//   I4  A lone fiber made ready into P::next will nearly always be run by the same P in a moment, so
-//       waking an M for it is mostly in vain (ping-pong between two fibers would pay a futex wake per
-//       message). An M that was woken for one and found nothing raises that P's lonely_limit; a thief
-//       that did find something resets it. A fiber passed over this way waits until its P's next
-//       scheduling point, or until sysmon sees that P does not move (sysmon.cpp), whichever is first.
-//       The same bound holds for a fiber requeued by yield, which needs no fence.
+//   I4  A lone fiber made ready into P::next will nearly always be run by the same P in a moment,
+//   so
+//       waking an M for it is mostly in vain (ping-pong between two fibers would pay a futex wake
+//       per message). An M that was woken for one and found nothing raises that P's lonely_limit; a
+//       thief that did find something resets it. A fiber passed over this way waits until its P's
+//       next scheduling point, or until sysmon sees that P does not move (sysmon.cpp), whichever is
+//       first. The same bound holds for a fiber requeued by yield, which needs no fence.
 //   I5  An idle M is on exactly one of: the list idle_m (asleep on its note), poller_m (asleep in
-//       netpoll). Whoever takes it off, under Sched::lock, gives it a P (or tells it to exit) and wakes
-//       it, once. An M that finds work by itself takes itself off under the same lock.
+//       netpoll). Whoever takes it off, under Sched::lock, gives it a P (or tells it to exit) and
+//       wakes it, once. An M that finds work by itself takes itself off under the same lock.
 //   I6  While an M sleeps and fibers wait for timers or descriptors, one idle M is the poller. It
 //       publishes poll_until_ns, fences, then computes the earliest timer; who adds a timer fences,
 //       then looks at poll_until_ns, and breaks the poll if the new timer is earlier (timer.cpp).
-//   I7  One M at a time waits in netpoll: a poller that has been taken off the list is still in there,
+//   I7  One M at a time waits in netpoll: a poller that has been taken off the list is still in
+//   there,
 //       and a second one could eat the break that is meant for the first. Until the first has left,
 //       others sleep on their notes; it looks after the timers, or wakes an M that does
 //       (stop_spinning_found). What slips through, sysmon sees.
 //
-// Rejected: waking an M for every ready fiber (thrashes); handing the fiber itself to the M (loses its
-// place when a P gets free first); all idle Ms in epoll_wait (thundering herd); spinning for ever.
+// Rejected: waking an M for every ready fiber (thrashes); handing the fiber itself to the M (loses
+// its place when a P gets free first); all idle Ms in epoll_wait (thundering herd); spinning for
+// ever.
 #include "sched/idle.hpp"
 
 #include <new>
@@ -49,12 +55,14 @@
 namespace gort {
 namespace {
 
-// A pair can not be told from one lonely ready before a wake-up was in vain; doubling from 1 to this
-// bounds the futex wakes of an endless ping-pong to one in 8192 messages.
+// A pair can not be told from one lonely ready before a wake-up was in vain; doubling from 1 to
+// this bounds the futex wakes of an endless ping-pong to one in 8192 messages.
 constexpr uint32_t kLonelyLimitMax = 8192;
 constexpr int kStalePauses = 100;  // as in find.cpp
 
-void fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }  // I1, I2
+void fence() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}  // I1, I2
 
 void push_idle_p(Sched& s, P* p) noexcept {
   p->m = nullptr;
@@ -188,14 +196,16 @@ void wake_one(P* lonely) noexcept {
   rouse(m, how);
 }
 
-// A spinner gives up: I2's "stop spinning", and the lesson of I4. `search` and `woken_by` are what the M
-// had before it went on the idle list: from then on its next waker writes them.
+// A spinner gives up: I2's "stop spinning", and the lesson of I4. `search` and `woken_by` are what
+// the M had before it went on the idle list: from then on its next waker writes them.
 void stop_spinning_empty(MSearch search, P* woken_by) noexcept {
   if (search == MSearch::no) return;
   if (P* p = woken_by; p != nullptr) {
     // relaxed: a heuristic; races lose a doubling.
     const uint32_t limit = p->lonely_limit.load(std::memory_order_relaxed);
-    p->lonely_limit.store(limit == 0 ? 1 : limit < kLonelyLimitMax ? limit * 2 : limit,
+    p->lonely_limit.store(limit == 0                ? 1
+                          : limit < kLonelyLimitMax ? limit * 2
+                                                    : limit,
                           std::memory_order_relaxed);
   }
   sched().spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: I2

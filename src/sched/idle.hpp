@@ -9,11 +9,12 @@ namespace gort {
 
 enum class IdleEnd : uint8_t { look, exit };
 
-// Gives the M's P back, if it has one, and sleeps until there may be work. look: the M holds a P again.
+// Gives the M's P back, if it has one, and sleeps until there may be work. look: the M holds a P
+// again.
 [[nodiscard]] IdleEnd idle(M* m) noexcept;
 
-// Wakes an idle M for work that stands in a queue, if a P is idle and nobody is looking already. The
-// caller has made the work visible and put a seq_cst fence behind it.
+// Wakes an idle M for work that stands in a queue, if a P is idle and nobody is looking already.
+// The caller has made the work visible and put a seq_cst fence behind it.
 void wake_if_idle() noexcept;
 
 // For one fiber made ready into P::next: it will usually run here in a moment (I4).
@@ -33,7 +34,8 @@ void stop_spinning_found(M* m) noexcept;
 // Gives away the P of an M that is about to block its thread.
 void hand_off_p(M* m) noexcept;
 
-// Makes an M and its thread, which starts with next_p. False: no thread to be had (message printed).
+// Makes an M and its thread, which starts with next_p. False: no thread to be had (message
+// printed).
 bool start_m(P* p, MSearch search) noexcept;
 
 }  // namespace gort

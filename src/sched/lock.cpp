@@ -7,8 +7,8 @@ namespace gort {
 alignas(64) constinit std::atomic<uint32_t> lock_sleepers[64] = {};
 
 namespace {
-// Holders run a few instructions, so a short spin nearly always suffices; what ends it is a holder that
-// the kernel has descheduled. 100 pauses are 1 to 4 us on the processors this was tried on.
+// Holders run a few instructions, so a short spin nearly always suffices; what ends it is a holder
+// that the kernel has descheduled. 100 pauses are 1 to 4 us on the processors this was tried on.
 constexpr int kSpins = 100;
 }  // namespace
 
@@ -29,6 +29,8 @@ void Lock::lock_slow() noexcept {
   sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Lock::wake(std::atomic<uint32_t>* word) noexcept { os::futexwakeup(word, 1); }
+void Lock::wake(std::atomic<uint32_t>* word) noexcept {
+  os::futexwakeup(word, 1);
+}
 
 }  // namespace gort

@@ -1,22 +1,26 @@
-// Lock: the mutual exclusion inside the runtime, held for a few instructions and never across user code.
+// Lock: the mutual exclusion inside the runtime, held for a few instructions and never across user
+// code.
 //
-// Who may take it: fibers, g0, foreign threads. A fiber that parks may hand the lock to the far side of
-// the switch, which releases it there (park.hpp, invariant R1).
+// Who may take it: fibers, g0, foreign threads. A fiber that parks may hand the lock to the far
+// side of the switch, which releases it there (park.hpp, invariant R1).
 //
 // Taking costs one atomic exchange, releasing one plain store: the usual third state ("there are
-// sleepers"), which makes every release an atomic exchange too, is replaced by a count of sleepers in a
-// static table. The releaser stores 0 and then looks at the count behind a light fence; a sleeper raises
-// the count and then looks at the word behind a heavy fence (os.hpp).
+// sleepers"), which makes every release an atomic exchange too, is replaced by a count of sleepers
+// in a static table. The releaser stores 0 and then looks at the count behind a light fence; a
+// sleeper raises the count and then looks at the word behind a heavy fence (os.hpp).
 //
-//   L1  Of a release and a sleeper's last look, one sees the other: the sleeper finds the word free, or
+//   L1  Of a release and a sleeper's last look, one sees the other: the sleeper finds the word
+//   free, or
 //       the releaser finds the count raised and wakes.
-//   L2  The store of 0 is the releaser's last access to the Lock: whoever takes it next may destroy it.
-//       (That is why the count is not a member. A futex wake on a freed address wakes nobody, or wakes
-//       somebody early, which futexsleep allows.)
+//   L2  The store of 0 is the releaser's last access to the Lock: whoever takes it next may destroy
+//   it.
+//       (That is why the count is not a member. A futex wake on a freed address wakes nobody, or
+//       wakes somebody early, which futexsleep allows.)
 //
-// Rejected: a ticket or MCS lock (a preempted waiter blocks those behind it; 2 cores); std::mutex (its
-// release is a locked instruction, and pthread code may not run on g0); the three-state futex lock of
-// Drepper's "Futexes are tricky" (5.7 ns more on every release on the machine this was measured on).
+// Rejected: a ticket or MCS lock (a preempted waiter blocks those behind it; 2 cores); std::mutex
+// (its release is a locked instruction, and pthread code may not run on g0); the three-state futex
+// lock of Drepper's "Futexes are tricky" (5.7 ns more on every release on the machine this was
+// measured on).
 #pragma once
 
 #include <atomic>
@@ -38,7 +42,8 @@ class Lock {
   }
 
   [[nodiscard]] bool try_lock() noexcept {
-    // relaxed look first, so that a failing attempt does not take the cache line; acquire as in lock().
+    // relaxed look first, so that a failing attempt does not take the cache line; acquire as in
+    // lock().
     return word_.load(std::memory_order_relaxed) == 0 &&
            word_.exchange(1, std::memory_order_acquire) == 0;
   }

@@ -1,7 +1,7 @@
 // loop: the switch between fibers, and the way every M goes round.
 //
-// The switch is inline, and what calls it is flat, so that a fiber that comes back returns through as few
-// frames as possible (context.hpp says why that matters).
+// The switch is inline, and what calls it is flat, so that a fiber that comes back returns through
+// as few frames as possible (context.hpp says why that matters).
 #pragma once
 
 #include "sched/current.hpp"
@@ -16,7 +16,8 @@ namespace gort {
 using After = void (*)(M* m, G* left, void* arg);
 
 // A pair of fibers that wake each other through P::next must not starve the queue: after this many
-// turns in a row the queue's head goes first. 16 keeps the pair's data hot and costs the others little.
+// turns in a row the queue's head goes first. 16 keeps the pair's data hot and costs the others
+// little.
 inline constexpr uint32_t kNextStreakMax = 16;
 
 // First thing on the stack that was entered: completes the switch (R1 in park.hpp).
@@ -37,9 +38,9 @@ inline void depart(M* m, G* from, G* to, After after, void* arg, SwitchKind kind
   sanitizer_before_switch(from->sanitizer, to->sanitizer, kind);
 }
 
-// Leaves `from` (the current G) for `to`, which must be runnable or this M's g0. Comes back when somebody
-// switches to `from` again; returns the M it then runs on, perhaps another: the caller reads nothing of
-// the old one afterwards.
+// Leaves `from` (the current G) for `to`, which must be runnable or this M's g0. Comes back when
+// somebody switches to `from` again; returns the M it then runs on, perhaps another: the caller
+// reads nothing of the old one afterwards.
 inline M* switch_to(M* m, G* from, G* to, After after, void* arg) noexcept {
   depart(m, from, to, after, arg, SwitchKind::returns);
   M* now = static_cast<M*>(switch_context(from->context, to->context, m));
@@ -50,7 +51,8 @@ inline M* switch_to(M* m, G* from, G* to, After after, void* arg) noexcept {
 // The last switch of a fiber that ends.
 [[noreturn]] void switch_final(M* m, G* from, G* to, After after) noexcept;
 
-// The next fiber to run without leaving fiber context, or g0 when the ladder is due or nothing is here.
+// The next fiber to run without leaving fiber context, or g0 when the ladder is due or nothing is
+// here.
 [[nodiscard]] inline G* next_or_g0(M* m) noexcept {
   P* p = m->p;
   if (--p->countdown == 0) return &m->g0;

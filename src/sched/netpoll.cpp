@@ -5,18 +5,21 @@
 //     kWaiting  a fiber is about to park (it still stands on its stack)
 //     Wait*     a fiber is parked; whoever takes it out of the word wakes it (W1)
 //
-//   P1  Edges are not lost: an edge that finds no Wait leaves kReady, and a fiber that is about to park
+//   P1  Edges are not lost: an edge that finds no Wait leaves kReady, and a fiber that is about to
+//   park
 //       finds it (the commit's compare-and-swap from kWaiting fails).
-//   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then looks at
+//   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then
+//   looks at
 //       the flags (seq_cst on both sides), so one of the two sees the other.
 //   P3  A descriptor record is never freed while its runtime lives. The kernel's event carries the
 //       record's generation; an event of a former life is dropped (a spurious wake-up at most).
-//   P4  A deadline that moves later leaves its timer where it is; when the timer fires it looks at the
+//   P4  A deadline that moves later leaves its timer where it is; when the timer fires it looks at
+//   the
 //       deadline and re-arms itself. So pushing a deadline forward on each request costs a store.
 //
-// Rejected: level-triggered registration with EPOLLONESHOT (a system call to re-arm for every wait);
-// one epoll instance per P (a descriptor then belongs to a P, and fibers move); io_uring (refused in
-// many containers; a back end of its own one day).
+// Rejected: level-triggered registration with EPOLLONESHOT (a system call to re-arm for every
+// wait); one epoll instance per P (a descriptor then belongs to a P, and fibers move); io_uring
+// (refused in many containers; a back end of its own one day).
 #include "sched/netpoll.hpp"
 
 #include <sys/epoll.h>
@@ -36,7 +39,7 @@ namespace {
 constexpr uintptr_t kIdle = 0;
 constexpr uintptr_t kReady = 1;
 constexpr uintptr_t kWaiting = 2;
-constexpr size_t kEventsMax = 128;   // per call, as in Go; more are left for the next call
+constexpr size_t kEventsMax = 128;  // per call, as in Go; more are left for the next call
 constexpr uint32_t kGenerationBits = 16;
 
 // One direction.
@@ -56,8 +59,8 @@ struct alignas(64) PollDesc {
   int fd = -1;
   std::atomic<uint32_t> generation{0};
   std::atomic<uint32_t> foreign_waiters{0};  // threads in poll(2), which only shutdown(2) wakes
-  Lock lock;                         // registration, deadlines
-  PollDesc* link = nullptr;          // free list
+  Lock lock;                                 // registration, deadlines
+  PollDesc* link = nullptr;                  // free list
 };
 
 struct Poller {
@@ -96,7 +99,9 @@ PollDesc* untag(uint64_t data) noexcept {
   return tag(pd) == data ? pd : nullptr;  // P3
 }
 
-bool is_wait(uintptr_t word) noexcept { return word > kWaiting; }
+bool is_wait(uintptr_t word) noexcept {
+  return word > kWaiting;
+}
 
 // Takes the Wait out of a direction, leaving `leave`. Returns the fiber to wake, or nullptr.
 G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
@@ -125,7 +130,8 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
 bool commit_wait(Wait* base) noexcept {
   auto* w = static_cast<NetWait*>(base);
   std::atomic<int64_t>& waiters = sched().poller->waiters;
-  // seq_cst: the count before the word, so that no M sleeps without a poller while a fiber waits (I6).
+  // seq_cst: the count before the word, so that no M sleeps without a poller while a fiber waits
+  // (I6).
   waiters.fetch_add(1, std::memory_order_seq_cst);
   uintptr_t expected = kWaiting;
   // seq_cst: P1, P2; publishes the Wait.
@@ -200,8 +206,8 @@ PollResult wait_thread(PollDesc* pd, Direction& d, PollMode mode) noexcept {
     pd->foreign_waiters.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: P2
     const bool closing = pd->closing.load(std::memory_order_seq_cst);
     const int n = closing ? 1 : os::poll_fd(pd->fd, what, ns);
-    pd->foreign_waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a needless shutdown of a
-                                                                  // socket that is closed anyway
+    pd->foreign_waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a needless shutdown of
+                                                                  // a socket that is closed anyway
     if (n != 0) return state_of(pd, d);
   }
 }
@@ -351,8 +357,9 @@ void netpoll_fini(Sched& s) noexcept {
 
 namespace {
 
-// First the descriptor, then the word: a break in between finds the word set and writes nothing, but the
-// exchange, which reads what that break wrote, lets us see what it was for when we look again.
+// First the descriptor, then the word: a break in between finds the word set and writes nothing,
+// but the exchange, which reads what that break wrote, lets us see what it was for when we look
+// again.
 void eat_break(Poller* poller) noexcept {
   uint64_t count;
   (void)os::fd_read(poller->wake_fd, &count, sizeof count);

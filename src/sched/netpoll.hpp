@@ -1,10 +1,12 @@
 // netpoll: fibers wait for descriptors; one epoll instance per runtime tells when they are ready.
 //
-// Called by src/net and by gort::fd. Descriptors are non-blocking and registered edge-triggered once,
-// for both directions. Each direction has one waiter at a time (R or W); the caller serialises.
+// Called by src/net and by gort::fd. Descriptors are non-blocking and registered edge-triggered
+// once, for both directions. Each direction has one waiter at a time (R or W); the caller
+// serialises.
 //
 // The life of an operation:
-//     while ((n = read(fd, ...)) == -EAGAIN) { r = netpoll_wait(pd, read); if (r != ready) return r; }
+//     while ((n = read(fd, ...)) == -EAGAIN) { r = netpoll_wait(pd, read); if (r != ready) return
+//     r; }
 // An edge that came before the wait is remembered in the direction's word (Go's pollDesc rg/wg), so
 // that it can not be lost; a wait may end `ready` without data (spurious), so callers loop.
 #pragma once
@@ -41,12 +43,12 @@ PollDesc* netpoll_open(int fd, int* error) noexcept;
 // about what is left, so the next read must ask the kernel instead of waiting for an edge.
 [[nodiscard]] bool netpoll_hangup_seen(const PollDesc* pd) noexcept;
 
-// Sets or moves the deadline of a direction (nanotime() ns; INT64_MAX: none). Effective on a wait that
-// is under way. A deadline in the past ends the wait at once.
+// Sets or moves the deadline of a direction (nanotime() ns; INT64_MAX: none). Effective on a wait
+// that is under way. A deadline in the past ends the wait at once.
 void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept;
 
-// First half of closing: every present and future wait ends with `closing`. The fd stays open, so its
-// number can not be reused while an operation still holds it. Idempotent.
+// First half of closing: every present and future wait ends with `closing`. The fd stays open, so
+// its number can not be reused while an operation still holds it. Idempotent.
 void netpoll_evict(PollDesc* pd) noexcept;
 
 // Second half: deregisters and recycles the record. The caller guarantees that no operation is left

@@ -13,8 +13,8 @@ struct Sched;
 int netpoll_init(Sched& s) noexcept;
 void netpoll_fini(Sched& s) noexcept;
 
-// Asks the kernel which descriptors are ready and appends their fibers to `out`. wait_ns: 0 does not
-// wait, < 0 for ever. now_ns: the time if the caller knows it, else 0. Any M; g0 or sysmon.
+// Asks the kernel which descriptors are ready and appends their fibers to `out`. wait_ns: 0 does
+// not wait, < 0 for ever. now_ns: the time if the caller knows it, else 0. Any M; g0 or sysmon.
 void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept;
 
 // Makes a netpoll() that is waiting return.

@@ -14,7 +14,8 @@ class Note {
  public:
   // Caller: the note's owner only.
   void sleep() noexcept {
-    // acquire: learns what the waker wrote before wake() (the P it hands over). N1: exchange consumes.
+    // acquire: learns what the waker wrote before wake() (the P it hands over). N1: exchange
+    // consumes.
     while (key_.exchange(0, std::memory_order_acquire) == 0) os::futexsleep(&key_, 0, os::kForever);
   }
 

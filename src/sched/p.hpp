@@ -1,7 +1,7 @@
 // P: the right to run fibers, and what goes with it: a run queue, timers, free fibers, counters.
 //
-// Everything here belongs to the M that holds the P, except what a comment gives to others. A P does not
-// know how to schedule.
+// Everything here belongs to the M that holds the P, except what a comment gives to others. A P
+// does not know how to schedule.
 #pragma once
 
 #include <atomic>
@@ -58,18 +58,19 @@ inline constexpr uint32_t kRunqSlots = 256;  // as in Go: overflow moves half to
 
 struct alignas(64) P {
   int id = 0;
-  bool alone = false;   // the runtime has one P: nobody steals (constant)
-  M* m = nullptr;       // written under Sched::lock or by the holder
+  bool alone = false;      // the runtime has one P: nobody steals (constant)
+  M* m = nullptr;          // written under Sched::lock or by the holder
   P* idle_link = nullptr;  // Sched::lock
 
-  // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the owner;
-  // a thief may take it out (find.cpp).
+  // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the
+  // owner; a thief may take it out (find.cpp).
   std::atomic<G*> next{nullptr};
-  uint32_t next_streak = 0;     // how often in a row `next` went before the queue
-  uint32_t countdown = 1;       // scheduling points until the full ladder (find.cpp)
+  uint32_t next_streak = 0;  // how often in a row `next` went before the queue
+  uint32_t countdown = 1;    // scheduling points until the full ladder (find.cpp)
   uint32_t ladder_interval = 1;
-  int64_t ladder_at_ns = 0;     // when the full ladder last ran
-  std::atomic<uint32_t> tick{0};  // turns of the loop; sysmon and thieves see from it whether P moves
+  int64_t ladder_at_ns = 0;  // when the full ladder last ran
+  std::atomic<uint32_t> tick{
+      0};  // turns of the loop; sysmon and thieves see from it whether P moves
 
   // How many lonely ready() calls pass before an idle M is woken for one (idle.cpp). Raised by an M
   // that was woken and found nothing, zeroed by a thief that found something; races are harmless.

@@ -11,8 +11,9 @@
 namespace gort {
 namespace {
 
-// S2 for a wait without a lock: before commit (or the timer) has put it in, a requester's cancel finds
-// nothing to take out. So the look comes afterwards, with the Wait held by an inspector's count.
+// S2 for a wait without a lock: before commit (or the timer) has put it in, a requester's cancel
+// finds nothing to take out. So the look comes afterwards, with the Wait held by an inspector's
+// count.
 void park_by_commit(M* m, G* g, Wait* w) noexcept {
   g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
   // release: publishes the Wait to requesters (S1).
@@ -69,12 +70,14 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
   // relaxed: the object's lock (or commit's own ordering) publishes both to the waker.
   g->thread_word.store(0, std::memory_order_relaxed);
   g->state.store(GState::waiting, std::memory_order_relaxed);
-  if (until == kNever) foreign_parked.fetch_add(1, std::memory_order_seq_cst);
+  g->thread_counted = until == kNever;
+  if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D3
   bool asleep = true;
   if (w.lock != nullptr) {
     w.lock->unlock();
   } else if (!w.commit(&w)) {
     asleep = false;
+    if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
   }
   while (asleep) {
     // acquire: pairs with ready(); learns what the waker did for us.
@@ -92,21 +95,22 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
     }
     os::futexsleep(&g->thread_word, 0, ns);
   }
-  // The runtime that we were woken by may have ended.
-  if (until == kNever) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
   g->state.store(GState::running, std::memory_order_relaxed);
   return w.cause;
 }
 
 void ready_thread(G* g) noexcept {
+  if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
   std::atomic<uint32_t>* word = &g->thread_word;
-  // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed, so a
-  // late wake is a spurious one for its next user.
+  // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed,
+  // so a late wake is a spurious one for its next user.
   word->store(1, std::memory_order_release);
   os::futexwakeup(word, 1);
 }
 
-void fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
+void fence() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
 
 void ready_global(GList& list) noexcept {
   Sched& s = sched();
@@ -193,7 +197,8 @@ void yield_fiber() noexcept {
   M* m = current_m();
   if (m == nullptr) return os::osyield();
   G* g = m->cur;
-  if (__builtin_expect(m->p == nullptr, 0)) return;  // inside blocking(): there is nothing to give way to
+  if (__builtin_expect(m->p == nullptr, 0))
+    return;  // inside blocking(): there is nothing to give way to
   G* next = next_or_g0(m);
   // Nothing else is here and the ladder is not due: go on.
   if (next == &m->g0 && m->p->countdown != 0) return;

@@ -8,14 +8,19 @@
 namespace gort {
 namespace {
 
-int class_of(size_t bytes) noexcept { return std::countr_zero(bytes) - kStackClassFirst; }
+int class_of(size_t bytes) noexcept {
+  return std::countr_zero(bytes) - kStackClassFirst;
+}
 
 const char* guard_name(GuardKind k) noexcept {
   switch (k) {
     case GuardKind::automatic:
-    case GuardKind::none: return "none";
-    case GuardKind::madvise: return "madvise";
-    case GuardKind::protect_none: return "protect_none";
+    case GuardKind::none:
+      return "none";
+    case GuardKind::madvise:
+      return "madvise";
+    case GuardKind::protect_none:
+      return "protect_none";
   }
   return "none";
 }
@@ -55,7 +60,8 @@ StackTotals stack_totals() noexcept {
       const auto st = pool->stats();
       t.reserved_bytes += st.bytes_reserved;
       const size_t slot = pool->slot_bytes();
-      pool->for_each([&t, slot](std::byte* top) { t.resident_bytes += os::mem_resident(top - slot, slot); });
+      pool->for_each(
+          [&t, slot](std::byte* top) { t.resident_bytes += os::mem_resident(top - slot, slot); });
       if (pool == sched().stacks) t.guard = guard_name(st.guard);
     }
   }

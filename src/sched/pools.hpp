@@ -1,4 +1,5 @@
-// pools: one StackPool per size of stack; the default size's is made at the start, others on first use.
+// pools: one StackPool per size of stack; the default size's is made at the start, others on first
+// use.
 #pragma once
 
 #include <cstddef>

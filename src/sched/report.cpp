@@ -1,10 +1,9 @@
 #include "sched/report.hpp"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "sched/pools.hpp"
 #include "sched/sched.hpp"
@@ -13,30 +12,48 @@ namespace gort {
 
 const char* wait_reason_name(WaitReason r) noexcept {
   switch (r) {
-    case WaitReason::none: return "nothing";
-    case WaitReason::chan_send: return "channel send";
-    case WaitReason::chan_recv: return "channel receive";
-    case WaitReason::chan_nil: return "nil channel";
-    case WaitReason::sleep: return "sleep";
-    case WaitReason::join: return "join";
-    case WaitReason::mutex: return "mutex";
-    case WaitReason::condition: return "condition variable";
-    case WaitReason::wait_group: return "wait group";
-    case WaitReason::net_read: return "network read";
-    case WaitReason::net_write: return "network write";
-    case WaitReason::blocking: return "blocking call";
-    case WaitReason::select: return "select";
+    case WaitReason::none:
+      return "nothing";
+    case WaitReason::chan_send:
+      return "channel send";
+    case WaitReason::chan_recv:
+      return "channel receive";
+    case WaitReason::chan_nil:
+      return "nil channel";
+    case WaitReason::sleep:
+      return "sleep";
+    case WaitReason::join:
+      return "join";
+    case WaitReason::mutex:
+      return "mutex";
+    case WaitReason::condition:
+      return "condition variable";
+    case WaitReason::wait_group:
+      return "wait group";
+    case WaitReason::net_read:
+      return "network read";
+    case WaitReason::net_write:
+      return "network write";
+    case WaitReason::blocking:
+      return "blocking call";
+    case WaitReason::select:
+      return "select";
   }
   return "?";
 }
 
 const char* state_name(GState s) noexcept {
   switch (s) {
-    case GState::none: return "none";
-    case GState::runnable: return "runnable";
-    case GState::running: return "running";
-    case GState::waiting: return "waiting";
-    case GState::dead: return "dead";
+    case GState::none:
+      return "none";
+    case GState::runnable:
+      return "runnable";
+    case GState::running:
+      return "running";
+    case GState::waiting:
+      return "waiting";
+    case GState::dead:
+      return "dead";
   }
   return "?";
 }
@@ -78,7 +95,8 @@ void report_fibers(int fd, const char* headline) noexcept {
 
 void report_no_thread(int error, int threads) noexcept {
   print(STDERR_FILENO,
-        "gort: can not make another OS thread ({}); going on with {}. Check 'ulimit -u', the cgroup's "
+        "gort: can not make another OS thread ({}); going on with {}. Check 'ulimit -u', the "
+        "cgroup's "
         "pids.max and kernel.threads-max.\n",
         std::strerror(-error), threads);
 }

@@ -1,8 +1,8 @@
 // sanitizer: tells ASan and TSan of every switch of stacks. The one file whose job is that `#if`.
 //
-// ASan wants to know the bounds of the stack that is entered, and keeps a fake stack per fiber. TSan
-// keeps a shadow thread per fiber and takes each switch as a happens-before edge. Without a sanitizer
-// every function here is empty and SanitizerState has no members.
+// ASan wants to know the bounds of the stack that is entered, and keeps a fake stack per fiber.
+// TSan keeps a shadow thread per fiber and takes each switch as a happens-before edge. Without a
+// sanitizer every function here is empty and SanitizerState has no members.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 namespace gort {
 
 constinit std::atomic<Sched*> live_sched{nullptr};
-constinit std::atomic<int64_t> foreign_parked{0};
+constinit std::atomic<int> foreign_parked{0};
 constinit std::atomic<int> Visitor::count{0};
 
 void Visitor::wait_for_none() noexcept {

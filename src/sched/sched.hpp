@@ -18,8 +18,8 @@ inline constexpr int kMaxProcs = 1024;
 inline constexpr int kStackClassFirst = 14;  // 16 KiB
 inline constexpr int kStackClasses = 17;     // up to 1 GiB
 
-// How run() ends: `stopping` once the main fiber has returned (every fiber is asked to stop), `exiting`
-// once the last fiber has ended (every M leaves its loop).
+// How run() ends: `stopping` once the main fiber has returned (every fiber is asked to stop),
+// `exiting` once the last fiber has ended (every M leaves its loop).
 enum class Phase : uint8_t { running, stopping, exiting };
 
 enum class DeadlockMode : uint8_t { on, strict, off };
@@ -33,14 +33,14 @@ struct Sched {
   // Under lock.
   GlobalQueue globq;
   P* idle_p = nullptr;
-  M* idle_m = nullptr;      // Ms asleep on their notes, the latest first
-  M* poller_m = nullptr;    // the M asleep in netpoll, or nullptr
-  M* polling_m = nullptr;   // the same, but until it has left netpoll (I7 in idle.cpp)
+  M* idle_m = nullptr;     // Ms asleep on their notes, the latest first
+  M* poller_m = nullptr;   // the M asleep in netpoll, or nullptr
+  M* polling_m = nullptr;  // the same, but until it has left netpoll (I7 in idle.cpp)
   M* all_m = nullptr;
   int m_count = 0;
   int m_gone = 0;
-  int m_starting = 0;       // Ms whose thread is being made (start_m)
-  int blocking_count = 0;   // fibers inside blocking(): they will be back
+  int m_starting = 0;      // Ms whose thread is being made (start_m)
+  int blocking_count = 0;  // fibers inside blocking(): they will be back
 
   // Read without the lock by those who make work (idle.cpp, I1).
   alignas(64) std::atomic<int> idle_p_count{0};
@@ -61,7 +61,7 @@ struct Sched {
   StackPool* stacks = nullptr;  // the default size's
   std::atomic<StackPool*> pools[kStackClasses] = {};
   std::atomic<uint64_t> next_gid{1};
-  std::atomic<int> main_runs{0};            // run() calls under way: a deadlock concerns them
+  std::atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
 
   Counter foreign_spawned;  // under lock: fibers started by foreign threads
   Counter handoffs;         // under lock
@@ -72,20 +72,21 @@ struct Sched {
   Note sysmon_note;
 };
 
+// Foreign threads asleep in our objects without a time limit. Raised by the thread before it can be
+// woken, lowered by its waker before the wake-up, so that a thread that is about to run counts as
+// alive (D3 in deadlock.cpp). Not part of Sched: a thread may sleep across runtimes.
+extern std::atomic<int> foreign_parked;
+
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
 extern std::atomic<Sched*> live_sched;
 
-// Foreign threads asleep in our objects, without time limit. Not in Sched, which may be gone when one of
-// them wakes up.
-extern std::atomic<int64_t> foreign_parked;
-
-// A thread that is no M holds one of these while it touches the runtime for a fiber that it is about to
-// wake: the end of run() waits for it (U1: Sched is not freed before every visitor has left; the visitor
-// comes in while the fiber it has won still keeps the runtime alive).
+// A thread that is no M holds one of these while it touches the runtime for a fiber that it is
+// about to wake: the end of run() waits for it (U1: Sched is not freed before every visitor has
+// left; the visitor comes in while the fiber it has won still keeps the runtime alive).
 class Visitor {
  public:
   Visitor() noexcept { count.fetch_add(1, std::memory_order_seq_cst); }  // seq_cst: U1
-  ~Visitor() { count.fetch_sub(1, std::memory_order_release); }          // release: U1, our accesses
+  ~Visitor() { count.fetch_sub(1, std::memory_order_release); }  // release: U1, our accesses
   Visitor(const Visitor&) = delete;
   Visitor& operator=(const Visitor&) = delete;
   static void wait_for_none() noexcept;
@@ -96,7 +97,9 @@ class Visitor {
 
 // relaxed: whoever runs on one of our Ms started after it was written; foreign threads that use a
 // runtime have been told of it.
-[[nodiscard]] inline Sched& sched() noexcept { return *live_sched.load(std::memory_order_relaxed); }
+[[nodiscard]] inline Sched& sched() noexcept {
+  return *live_sched.load(std::memory_order_relaxed);
+}
 [[nodiscard]] inline bool runtime_alive() noexcept {
   // acquire: a foreign thread may learn of the runtime from here alone.
   return live_sched.load(std::memory_order_acquire) != nullptr;

@@ -1,8 +1,7 @@
 #include "sched/schedtrace.hpp"
 
-#include <unistd.h>
-
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "sched/sched.hpp"
 #include "sched/spawn.hpp"

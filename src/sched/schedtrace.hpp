@@ -1,4 +1,5 @@
-// schedtrace: GORT_DEBUG=schedtrace=MS prints a line of scheduler state every MS milliseconds, as in Go.
+// schedtrace: GORT_DEBUG=schedtrace=MS prints a line of scheduler state every MS milliseconds, as
+// in Go.
 #pragma once
 
 namespace gort {

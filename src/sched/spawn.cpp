@@ -1,24 +1,31 @@
 // Birth and death of fibers.
 //
-// A stack slot, from the top (high addresses) down: the control block G, the payload (the function, its
-// arguments, a task's result), a few cache lines of colour, the first frame. All of it in one page, so
-// that a fiber that parks early costs one resident page.
+// A stack slot, from the top (high addresses) down: the control block G, the payload (the function,
+// its arguments, a task's result), a few cache lines of colour, the first frame. All of it in one
+// page, so that a fiber that parks early costs one resident page.
 //
-//   B1  A dead G keeps its slot; P::free holds up to kFreeMax of them, last in first out, so that the
+//   B1  A dead G keeps its slot; P::free holds up to kFreeMax of them, last in first out, so that
+//   the
 //       next fiber gets a warm stack and starting it takes no lock and allocates nothing.
-//   B2  refs counts the running fiber (1) and its task handle (1). Who drops the last one recycles the
+//   B2  refs counts the running fiber (1) and its task handle (1). Who drops the last one recycles
+//   the
 //       slot. The fiber's own reference is dropped on the far side of its last switch, when nobody
 //       stands on the stack any more.
-//   B3  joiner is nullptr, the joiner's Wait, join_done() or join_never(); the end exchanges join_done()
-//       in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end or the end sees
-//       the joiner. A handle that is let go puts join_never() in, unless the end was faster.
-//   B5  The later of end and letting go destroys a task's payload, on a stack where user code may wait:
+//   B3  joiner is nullptr, the joiner's Wait, join_done() or join_never(); the end exchanges
+//   join_done()
+//       in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end or the end
+//       sees the joiner. A handle that is let go puts join_never() in, unless the end was faster.
+//   B5  The later of end and letting go destroys a task's payload, on a stack where user code may
+//   wait:
 //       the fiber's own before its last switch, or the handle's.
-//   B4  The last fiber's end is seen: counters `ended` are read (acquire) before `spawned`, each end is
-//       a release after all that its fiber spawned. So if the sums are equal, every fiber that was ever
-//       spawned has ended: a live one was spawned by one that has ended (counted, and its spawn before
-//       it) or by a live one, and so on back to the main fiber, which has ended.
+//   B4  The last fiber's end is seen: counters `ended` are read (acquire) before `spawned`, each
+//   end is
+//       a release after all that its fiber spawned. So if the sums are equal, every fiber that was
+//       ever spawned has ended: a live one was spawned by one that has ended (counted, and its
+//       spawn before it) or by a live one, and so on back to the main fiber, which has ended.
 #include "sched/spawn.hpp"
+
+#include <cxxabi.h>
 
 #include <bit>
 #include <cstdio>
@@ -26,8 +33,6 @@
 #include <exception>
 #include <system_error>
 #include <typeinfo>
-
-#include <cxxabi.h>
 
 #include "gort/detail/fiber.hpp"
 #include "gort/errors.hpp"
@@ -43,15 +48,19 @@
 namespace gort {
 namespace {
 
-constexpr uint32_t kFreeMax = 64;      // dead fibers that a P keeps
-constexpr uint32_t kFreeBatch = 32;    // moved to or from the pool at a time
-constexpr size_t kColours = 8;         // starts of stacks are spread over so many cache lines
+constexpr uint32_t kFreeMax = 64;    // dead fibers that a P keeps
+constexpr uint32_t kFreeBatch = 32;  // moved to or from the pool at a time
+constexpr size_t kColours = 8;       // starts of stacks are spread over so many cache lines
 constexpr size_t kLineBytes = 64;
 constexpr size_t kStackMin = 16 * 1024;
-constexpr uint64_t kIdBlock = 256;     // numbers that a P takes at a time
+constexpr uint64_t kIdBlock = 256;  // numbers that a P takes at a time
 
-Wait* join_done() noexcept { return reinterpret_cast<Wait*>(uintptr_t{1}); }
-Wait* join_never() noexcept { return reinterpret_cast<Wait*>(uintptr_t{2}); }
+Wait* join_done() noexcept {
+  return reinterpret_cast<Wait*>(uintptr_t{1});
+}
+Wait* join_never() noexcept {
+  return reinterpret_cast<Wait*>(uintptr_t{2});
+}
 
 // The G of a slot, made there if the slot is cold (its page is all zeros, or fresh).
 G* g_of_slot(std::byte* top, const StackPool& pool) noexcept {
@@ -138,7 +147,8 @@ void recycle(G* g) noexcept {
 }
 
 void drop_ref(G* g) noexcept {
-  // acq_rel: the last one sees all that the other did (B2). A lone reference needs no atomic operation.
+  // acq_rel: the last one sees all that the other did (B2). A lone reference needs no atomic
+  // operation.
   if (g->refs.load(std::memory_order_acquire) == 1 ||
       g->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     recycle(g);
@@ -269,7 +279,8 @@ void drain_free(P* p) noexcept {
 namespace detail {
 
 new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align) {
-  if (!runtime_alive()) throw std::logic_error("gort: no runtime is alive (start one with gort::run)");
+  if (!runtime_alive())
+    throw std::logic_error("gort: no runtime is alive (start one with gort::run)");
   G* g = take_dead(a);
   if (g == nullptr) {
     throw std::system_error(ENOMEM, std::system_category(), "gort: no memory for a fiber's stack");
@@ -304,8 +315,8 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   g->parent_id = m != nullptr ? m->cur->id : 0;
   g->id = next_fiber_id(m != nullptr ? m->p : nullptr);
   count_spawn();
-  // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here: store,
-  // light fence, load against its store of the phase, heavy fence, stores to every slot.
+  // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here:
+  // store, light fence, load against its store of the phase, heavy fence, stores to every slot.
   g->stop_requested.store(false, std::memory_order_relaxed);
   os::fence_light();
   if (__builtin_expect(s.phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
@@ -322,7 +333,9 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
 
 }  // namespace
 
-void fiber_start(G* g, void (*entry)(void*)) noexcept { launch(g, entry, nullptr, 1); }
+void fiber_start(G* g, void (*entry)(void*)) noexcept {
+  launch(g, entry, nullptr, 1);
+}
 
 void fiber_start_joinable(G* g, void (*entry)(void*), void (*destroy)(void*)) noexcept {
   launch(g, entry, destroy, 2);
@@ -341,12 +354,17 @@ void fiber_join(G* g) {
   }
   if (stop_pending()) deliver_stop();
   if (join(g, cancel_join) == WakeCause::stopped) deliver_stop();
+  // The place in B3's word was taken by somebody else's Wait.
+  if (!fiber_done(g)) throw std::logic_error("gort::task: two fibers join one task");
 }
 
 void fiber_join_always(G* g) noexcept {
   if (fiber_done(g)) return;
-  if (current_fiber() == g) fatal("a task's handle is destroyed by its own fiber", __FILE__, __LINE__);
+  if (current_fiber() == g)
+    fatal("a task's handle is destroyed by its own fiber", __FILE__, __LINE__);
   join(g, nullptr);
+  if (!fiber_done(g))
+    fatal("a task's handle is destroyed while somebody joins", __FILE__, __LINE__);
 }
 
 void fiber_request_stop(G* g) noexcept {
@@ -363,9 +381,13 @@ void fiber_release(G* g) noexcept {
   drop_ref(g);
 }
 
-uint64_t fiber_id(const G* g) noexcept { return g->id; }
+uint64_t fiber_id(const G* g) noexcept {
+  return g->id;
+}
 
-std::stop_token fiber_stop_token(G* g) { return token_of(g); }
+std::stop_token fiber_stop_token(G* g) {
+  return token_of(g);
+}
 
 void fiber_uncaught() noexcept {
   const G* g = current_fiber();

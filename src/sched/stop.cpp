@@ -34,7 +34,9 @@ void for_each_g(F&& what) {
 void cancel_wait(G* g) noexcept {
   // acquire: pairs with the publication in park_after(); the Wait's fields.
   Wait* w = g->wait.load(std::memory_order_acquire);
-  const bool won = w != nullptr && w->cancel(w);
+  // The request may have been delivered without a wait meanwhile (stop_pending), and this be a
+  // later one. The Wait that we have acquired orders our look behind that.
+  const bool won = w != nullptr && g->stop_state == StopState::open && w->cancel(w);
   if (won) w->cause = WakeCause::stopped;  // W2
   // release: our accesses to the Wait come before the fiber may leave park() (S1).
   g->inspectors.fetch_sub(1, std::memory_order_release);
@@ -49,8 +51,9 @@ void request_stop(G* g) noexcept {
   source_of(g).request_stop();
 }
 
-// One heavy fence for all fibers instead of one each. Every slot that may hold a fiber is marked, dead
-// ones too: a slot that is reborn meanwhile waits in its first park until the second walk has passed.
+// One heavy fence for all fibers instead of one each. Every slot that may hold a fiber is marked,
+// dead ones too: a slot that is reborn meanwhile waits in its first park until the second walk has
+// passed.
 void stop_all() noexcept {
   Sched& s = sched();
   {
@@ -71,7 +74,8 @@ void stop_all() noexcept {
   for_each_g([](G* g) {
     if (std::exchange(g->stop_marked, false)) cancel_wait(g);
   });
-  for (std::stop_source& source : sources) source.request_stop();  // runs callbacks: no lock is held
+  for (std::stop_source& source : sources)
+    source.request_stop();  // runs callbacks: no lock is held
   exit_if_last();
 }
 

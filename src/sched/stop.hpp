@@ -8,8 +8,8 @@
 
 namespace gort {
 
-// Asks a fiber to stop: wakes it out of a cancellable wait, once. Any thread; idempotent. The caller
-// keeps g alive (a task's handle).
+// Asks a fiber to stop: wakes it out of a cancellable wait, once. Any thread; idempotent. The
+// caller keeps g alive (a task's handle).
 void request_stop(G* g) noexcept;
 
 // Asks every fiber, and makes fibers that are born from now on inherit the request.
@@ -20,12 +20,13 @@ void stop_all() noexcept;
 
 // True if the fiber has a request that it has not been told of.
 [[nodiscard]] inline bool stop_due(const G* g) noexcept {
-  // relaxed: S2 orders it by its fence; elsewhere a request that comes too late meets the published wait.
+  // relaxed: S2 orders it by its fence; elsewhere a request that comes too late meets the published
+  // wait.
   return g->stop_requested.load(std::memory_order_relaxed) && g->stop_state == StopState::open;
 }
 
-// Wakes g out of the wait it has published, if that can be cancelled and nobody was faster, and drops
-// the inspector's count that the caller holds on g (S1).
+// Wakes g out of the wait it has published, if that can be cancelled and nobody was faster, and
+// drops the inspector's count that the caller holds on g (S1).
 void cancel_wait(G* g) noexcept;
 
 }  // namespace gort

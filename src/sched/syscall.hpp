@@ -5,8 +5,8 @@
 
 namespace gort {
 
-// Gives the current fiber's P away, before a call that may block the thread. False: no fiber here, or
-// already inside; then leave_blocking() must not be called.
+// Gives the current fiber's P away, before a call that may block the thread. False: no fiber here,
+// or already inside; then leave_blocking() must not be called.
 [[nodiscard]] bool enter_blocking() noexcept;
 
 // Gets a P again, waiting in line if none is idle.

@@ -1,11 +1,12 @@
 // sysmon looks after what nobody else would: a ready fiber passed over by the wake-up rule (I4 in
-// idle.cpp), descriptors that nobody has polled for 10 ms because every M is busy, resident memory of
-// free stacks after a burst, a deadlock that only showed when the last foreign thread ended.
+// idle.cpp), descriptors that nobody has polled for 10 ms because every M is busy, resident memory
+// of free stacks after a burst, a deadlock that only showed when the last foreign thread ended.
 //
-// It has no P and never runs fibers. It sleeps 1 ms, doubling to 10 ms while it finds nothing to do, and
-// for good once all Ps have been idle for a while; the next M that gets a P wakes it.
+// It has no P and never runs fibers. It sleeps 1 ms, doubling to 10 ms while it finds nothing to
+// do, and for good once all Ps have been idle for a while; the next M that gets a P wakes it.
 //
-//   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle. Getting a P:
+//   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle. Getting
+//   a P:
 //       idle_p_count falls (seq_cst), then look at sysmon_asleep. One sees the other.
 #include "sched/sysmon.hpp"
 
@@ -24,12 +25,12 @@ namespace gort {
 namespace {
 
 constexpr int64_t kMinNs = 1'000'000;
-constexpr int64_t kTimerMinNs = 100'000;        // the precision of timers that no M looks after
+constexpr int64_t kTimerMinNs = 100'000;  // the precision of timers that no M looks after
 constexpr int64_t kMaxNs = 10'000'000;
-constexpr int64_t kPollGapNs = 10'000'000;      // Go's 10 ms
-constexpr int64_t kDeepAfterNs = 50'000'000;    // all idle for so long: sleep for good
+constexpr int64_t kPollGapNs = 10'000'000;    // Go's 10 ms
+constexpr int64_t kDeepAfterNs = 50'000'000;  // all idle for so long: sleep for good
 constexpr int64_t kScavengeEveryNs = 100'000'000;
-constexpr size_t kScavengeShare = 8;            // an eighth of the free stacks at a time
+constexpr size_t kScavengeShare = 8;  // an eighth of the free stacks at a time
 constexpr size_t kScavengeMin = 256;
 constexpr int64_t kForeignLookNs = 1'000'000'000;
 constexpr size_t kStackBytes = 128 * 1024;
@@ -50,7 +51,8 @@ bool all_idle(Sched& s) noexcept {
   return s.idle_p_count.load(std::memory_order_seq_cst) == s.nprocs;  // seq_cst: Y1
 }
 
-// I4: a P that has not moved since the last look, with a fiber waiting in it, while another is idle.
+// I4: a P that has not moved since the last look, with a fiber waiting in it, while another is
+// idle.
 bool wake_passed_over(Sched& s, Watch& w) noexcept {
   bool found = false;
   for (int i = 0; i < s.nprocs; ++i) {
@@ -66,8 +68,9 @@ bool wake_passed_over(Sched& s, Watch& w) noexcept {
   return found;
 }
 
-// When the next timer is due that no M looks after: the M that took care of timers may have found other
-// work, and the P that holds them may be idle or run one fiber for long. kNever if somebody does.
+// When the next timer is due that no M looks after: the M that took care of timers may have found
+// other work, and the P that holds them may be idle or run one fiber for long. kNever if somebody
+// does.
 int64_t orphaned_timer(Sched& s) noexcept {
   // relaxed: sysmon looks again soon.
   if (s.poll_until_ns.load(std::memory_order_relaxed) != 0 ||
@@ -138,8 +141,7 @@ void sysmon_main(void*) noexcept {
   while (!exiting(s)) {
     (void)s.sysmon_note.sleep_for(sleep_ns);
     const int64_t now = os::nanotime();
-    const bool busy =
-        wake_passed_over(s, *w) | wake_for_timers(s, now) | poll_network(s, now);
+    const bool busy = wake_passed_over(s, *w) | wake_for_timers(s, now) | poll_network(s, now);
     sleep_ns = busy ? kMinNs : sleep_ns < kMaxNs ? sleep_ns * 2 : kMaxNs;
     if (const int64_t due = orphaned_timer(s); due != kNever) {
       sleep_ns = std::clamp(due - now, kTimerMinNs, sleep_ns);
@@ -162,7 +164,9 @@ void sysmon_main(void*) noexcept {
 
 }  // namespace
 
-void start_sysmon() noexcept { os::newosproc0(sched().sysmon_os, kStackBytes, sysmon_main, nullptr); }
+void start_sysmon() noexcept {
+  os::newosproc0(sched().sysmon_os, kStackBytes, sysmon_main, nullptr);
+}
 
 void stop_sysmon() noexcept {
   wake_sysmon_to_exit();
@@ -178,6 +182,8 @@ void wake_sysmon() noexcept {
   }
 }
 
-void wake_sysmon_to_exit() noexcept { sched().sysmon_note.wake(); }
+void wake_sysmon_to_exit() noexcept {
+  sched().sysmon_note.wake();
+}
 
 }  // namespace gort

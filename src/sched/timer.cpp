@@ -17,9 +17,13 @@ G* wake_sleeper(Timer* t) noexcept {
   return w->g;
 }
 
-bool cancel_sleep(Wait* w) noexcept { return TimerHeap::stop(&static_cast<SleepWait*>(w)->alarm); }
+bool cancel_sleep(Wait* w) noexcept {
+  return TimerHeap::stop(&static_cast<SleepWait*>(w)->alarm);
+}
 
-bool commit_nothing(Wait*) noexcept { return true; }
+bool commit_nothing(Wait*) noexcept {
+  return true;
+}
 
 G* time_limit(Timer* t) noexcept {
   auto* w = static_cast<Wait*>(t->arg);
@@ -43,7 +47,8 @@ void timer_add(P* p, Timer* t) noexcept {
   const int64_t when = t->when_ns;  // t may be gone once it is armed
   if (!p->timers.add(t)) return;
   Sched& s = sched();
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // I6: the timer before the look at the poller
+  std::atomic_thread_fence(
+      std::memory_order_seq_cst);  // I6: the timer before the look at the poller
   // relaxed: behind the fence.
   if (when < s.poll_until_ns.load(std::memory_order_relaxed)) netpoll_break();
 }

@@ -53,9 +53,9 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
     remove_at(0);
     t->again = false;
     ++*fired;
-    // T2. t->heap still names this heap while fire() runs, so that a concurrent stop() waits for the
-    // lock. A timer that belongs to the fiber it wakes is gone once that fiber runs; it can not run
-    // before wake() is called for it, which happens after we have let go of t.
+    // T2. t->heap still names this heap while fire() runs, so that a concurrent stop() waits for
+    // the lock. A timer that belongs to the fiber it wakes is gone once that fiber runs; it can not
+    // run before wake() is called for it, which happens after we have let go of t.
     G* g = t->fire(t);
     if (g != nullptr) won[n++] = g;
     if (t->again) {
@@ -133,7 +133,8 @@ void TimerHeap::publish() noexcept {
 TimerHeap::~TimerHeap() {
   // Timers of descriptors that outlive the runtime are disarmed.
   for (uint32_t i = 0; i < count_; ++i) {
-    entries_[i].timer->heap.store(nullptr, std::memory_order_relaxed);  // relaxed: nobody else is left
+    entries_[i].timer->heap.store(nullptr,
+                                  std::memory_order_relaxed);  // relaxed: nobody else is left
   }
   if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
 }

@@ -1,12 +1,15 @@
 // TimerHeap: pending timers of one P, the earliest first.
 //
-// A 4-ary heap of (when, timer) pairs; a timer knows its index, so that it can be taken out. Anybody may
-// use any heap under its lock: the owner P at each turn of the ladder, other Ms when the owner is busy.
+// A 4-ary heap of (when, timer) pairs; a timer knows its index, so that it can be taken out.
+// Anybody may use any heap under its lock: the owner P at each turn of the ladder, other Ms when
+// the owner is busy.
 //
-//   T1  A timer is in at most one heap; Timer::heap and Timer::index are written under that heap's lock.
-//   T2  fire() is called under the heap's lock, and stop() takes it: after stop() returns, nobody
+//   T1  A timer is in at most one heap; Timer::heap and Timer::index are written under that heap's
+//   lock. T2  fire() is called under the heap's lock, and stop() takes it: after stop() returns,
+//   nobody
 //       touches the timer any more.
-//   T3  next_when() never is later than the earliest timer that was in the heap when the lock was last
+//   T3  next_when() never is later than the earliest timer that was in the heap when the lock was
+//   last
 //       released.
 #pragma once
 
@@ -22,9 +25,9 @@ class TimerHeap;
 
 struct Timer {
   int64_t when_ns = 0;
-  // Called when due, under the heap's lock (T2), with the timer already out of the heap. Returns the
-  // fiber that it has won the right to wake, or nullptr. May re-arm by setting when_ns and returning
-  // with `again` set. Must not take a lock that is held while timers are added.
+  // Called when due, under the heap's lock (T2), with the timer already out of the heap. Returns
+  // the fiber that it has won the right to wake, or nullptr. May re-arm by setting when_ns and
+  // returning with `again` set. Must not take a lock that is held while timers are added.
   G* (*fire)(Timer*) noexcept = nullptr;
   void* arg = nullptr;
   bool again = false;
@@ -39,19 +42,19 @@ class TimerHeap {
   TimerHeap(const TimerHeap&) = delete;
   TimerHeap& operator=(const TimerHeap&) = delete;
 
-  // Arms t for t->when_ns. True if it is now the earliest of this heap. A failure to grow (ENOMEM) is
-  // fatal with a message: a timer that is lost is a fiber that hangs.
+  // Arms t for t->when_ns. True if it is now the earliest of this heap. A failure to grow (ENOMEM)
+  // is fatal with a message: a timer that is lost is a fiber that hangs.
   [[nodiscard]] bool add(Timer* t) noexcept;
 
-  // Disarms. False if it was not armed (has fired, is firing on another M until the lock is free, or
-  // was never added); after return nobody touches t (T2).
+  // Disarms. False if it was not armed (has fired, is firing on another M until the lock is free,
+  // or was never added); after return nobody touches t (T2).
   static bool stop(Timer* t) noexcept;
 
   // True if t is armed for when_ns or earlier.
   [[nodiscard]] static bool fires_by(Timer* t, int64_t when_ns) noexcept;
 
-  // Fires what is due at now_ns, at most max timers; wake(ctx, g) is called for each fiber won, after
-  // the lock is released. Returns how many fired.
+  // Fires what is due at now_ns, at most max timers; wake(ctx, g) is called for each fiber won,
+  // after the lock is released. Returns how many fired.
   template <class Wake>
   uint32_t run(int64_t now_ns, Wake&& wake) noexcept {
     uint32_t total = 0;
@@ -67,7 +70,8 @@ class TimerHeap {
 
   // The earliest deadline or kNever. T3; relaxed readers look again under the lock.
   [[nodiscard]] int64_t next_when() const noexcept {
-    // acquire: pairs with publish(); a sleeper that reads it behind its fence sees every add before.
+    // acquire: pairs with publish(); a sleeper that reads it behind its fence sees every add
+    // before.
     return next_when_.load(std::memory_order_acquire);
   }
   [[nodiscard]] uint32_t size() const noexcept { return size_.load(std::memory_order_relaxed); }

@@ -1,7 +1,7 @@
 // Wait: the record of one wait of one fiber, on that fiber's stack.
 //
-// Who writes what: the waiting fiber fills it in before park(); exactly one winner (the object it waits
-// in, its timer, or a stop request) writes `cause` and then calls ready(). See park.hpp.
+// Who writes what: the waiting fiber fills it in before park(); exactly one winner (the object it
+// waits in, its timer, or a stop request) writes `cause` and then calls ready(). See park.hpp.
 #pragma once
 
 #include <atomic>
@@ -21,8 +21,19 @@ enum class WakeCause : uint8_t { notified, timeout, stopped, closed };
 
 // What a fiber waits for; shown in reports. Keep kWaitNames in step.
 enum class WaitReason : uint8_t {
-  none, chan_send, chan_recv, chan_nil, sleep, join, mutex, condition, wait_group, net_read, net_write,
-  blocking, select,
+  none,
+  chan_send,
+  chan_recv,
+  chan_nil,
+  sleep,
+  join,
+  mutex,
+  condition,
+  wait_group,
+  net_read,
+  net_write,
+  blocking,
+  select,
 };
 const char* wait_reason_name(WaitReason r) noexcept;
 
@@ -30,11 +41,12 @@ struct Wait {
   G* g = nullptr;  // set by park()
 
   // Takes the waiter out of what it waits in, on behalf of a stop request; true: it was in, and the
-  // caller now owns the wake-up. Runs on any M, never on the waiting fiber. nullptr: not cancellable.
+  // caller now owns the wake-up. Runs on any M, never on the waiting fiber. nullptr: not
+  // cancellable.
   bool (*cancel)(Wait*) noexcept = nullptr;
 
-  // What the far side does once the fiber has left its stack: release this lock, or, where it is null,
-  // call commit; commit may refuse the sleep by returning false (the wake-up came first).
+  // What the far side does once the fiber has left its stack: release this lock, or, where it is
+  // null, call commit; commit may refuse the sleep by returning false (the wake-up came first).
   Lock* lock = nullptr;
   bool (*commit)(Wait*) noexcept = nullptr;
 
@@ -42,8 +54,8 @@ struct Wait {
   WakeCause cause = WakeCause::notified;
   WaitReason reason = WaitReason::none;
 
-  // Decides between several possible winners (object and timer): the one that moves it 0 -> 1 wakes.
-  // A wait with one source (and no timer) needs none: the object's lock decides.
+  // Decides between several possible winners (object and timer): the one that moves it 0 -> 1
+  // wakes. A wait with one source (and no timer) needs none: the object's lock decides.
   std::atomic<uint32_t> claimed{0};
 };
 

@@ -1,16 +1,20 @@
 // The compiled core of channels: a lock, a ring of elements, a queue of waiting senders and one of
-// waiting receivers. After Go's chan.go; values go straight from the sender's stack to the receiver's.
+// waiting receivers. After Go's chan.go; values go straight from the sender's stack to the
+// receiver's.
 //
-//   C1  Under the lock: receivers wait only while the ring is empty and no sender waits; senders wait
+//   C1  Under the lock: receivers wait only while the ring is empty and no sender waits; senders
+//   wait
 //       only while the ring is full (capacity 0: always full) and no receiver waits.
-//   C2  A Wait in a queue belongs to a fiber that has left its stack or that holds the lock; its element
-//       may be read or written under the lock by whoever has dequeued and, if it has a timer, claimed it.
+//   C2  A Wait in a queue belongs to a fiber that has left its stack or that holds the lock; its
+//   element
+//       may be read or written under the lock by whoever has dequeued and, if it has a timer,
+//       claimed it.
 //   C3  `done` tells the woken fiber that its value was moved; without it the channel was closed.
 //   C4  A closed channel has no waiters.
 //
-// Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here, as
-// much as the ring's own); handing values through a heap node (an allocation per send); waking all and
-// letting them race (breaks FIFO, and costs wake-ups in vain).
+// Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here,
+// as much as the ring's own); handing values through a heap node (an allocation per send); waking
+// all and letting them race (breaks FIFO, and costs wake-ups in vain).
 #include "gort/chan.hpp"
 
 #include <cstring>
@@ -263,8 +267,12 @@ void chan_core::destroy_elements() noexcept {
 
 namespace {
 
-bool cancel_nil(Wait*) noexcept { return true; }  // the only source of its wake-up
-bool commit_nil(Wait*) noexcept { return true; }
+bool cancel_nil(Wait*) noexcept {
+  return true;
+}  // the only source of its wake-up
+bool commit_nil(Wait*) noexcept {
+  return true;
+}
 
 op_status wait_nil(int64_t deadline_ns, op_status now) {
   if (deadline_ns == chan_now) return now;
@@ -331,6 +339,8 @@ bool chan_closed(const chan_core* c) noexcept {
 size_t chan_size(const chan_core* c) noexcept {
   return c != nullptr ? const_cast<chan_core*>(c)->size() : 0;
 }
-size_t chan_capacity(const chan_core* c) noexcept { return c != nullptr ? c->capacity() : 0; }
+size_t chan_capacity(const chan_core* c) noexcept {
+  return c != nullptr ? c->capacity() : 0;
+}
 
 }  // namespace gort::detail

@@ -1,20 +1,22 @@
 // condition_variable: a mark that somebody may wait, and a queue in the parking lot.
 //
-//   C1  `waited_` is set while somebody is queued. It is set under the bucket's lock, by waiters, before
-//       they release the mutex; cleared under the bucket's lock, by the notify that leaves no one. So a
-//       notify that finds it clear needs no lock. Waiters that leave by their time limit leave it set:
-//       they must not touch the object (C2), and a needless look into the queue is all it costs.
-//   C2  A waiter touches the condition_variable before it releases the mutex, and never after; a notify
-//       never after it has unlocked the bucket. So the object may go once its waiters were notified.
+//   C1  `waited_` is set while somebody is queued. It is set under the bucket's lock by waiters,
+//       before they release the mutex, and cleared under the bucket's lock by the notify that
+//       leaves no one. So a notify that finds it clear needs no lock. Waiters that leave by their
+//       time limit leave it set: they must not touch the object (C2), and a needless look into the
+//       queue is all it costs.
+//   C2  A waiter touches the object before it releases the mutex, and never after; a notify never
+//       after it has unlocked the bucket. So the object may go once its waiters were notified.
 //   C3  A waiter is queued when it releases the mutex, and goes to sleep in a second step, which a
 //       notify may precede (K4 in parking_lot.hpp): no notification is lost.
 //
-// Rejected: a sequence number that waiters compare before they sleep, as in a futex's condition variable
-// (they would touch the object after they have released the mutex, against C2, and every notify would
-// write, whether or not somebody waits); releasing the mutex under the bucket's lock (an unlock wakes
-// fibers, and may start a thread for them: far too much to do under a lock); moving the notified from here
-// to the mutex's queue (wait morphing: what it spares is a switch where a notifier holds the mutex for
-// long, and it ties every mutex to what its waiters came from).
+// Rejected: a sequence number that waiters compare before they sleep, as in a futex's condition
+// variable (they would touch the object after they have released the mutex, against C2, and every
+// notify would write, whether or not somebody waits); releasing the mutex under the bucket's lock
+// (an unlock wakes fibers, and may start a thread for them: far too much to do under a lock);
+// moving the notified from here to the mutex's queue (wait morphing: what it spares is a switch
+// where a notifier holds the mutex for long, and it ties every mutex to what its waiters came
+// from).
 #include "gort/condition_variable.hpp"
 
 #include <system_error>

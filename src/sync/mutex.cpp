@@ -1,29 +1,29 @@
 // mutex: one word, and a queue in the parking lot. Go's mutex is the model of its fairness.
 //
-//   bit      set                                        cleared
-//   locked   by the new owner                           by the owner's unlock, unless it hands over
-//   parked   by a waiter that queues itself             by the unlock that takes out the last one
-//   woken    by the unlock that wakes a waiter          by that waiter, once it owns the mutex or queues
+//   bit      set                               cleared
+//   locked   by the new owner                  by the owner's unlock, unless it hands over
+//   parked   by a waiter that queues itself    by the unlock that takes out the last one
+//   woken    by the unlock that wakes one      by that one, once it owns the mutex or queues again
 //
 //   M1  `parked` is set exactly while somebody is queued. It changes under the bucket's lock only.
-//   M2  At most one waiter is awake by a wake-up, and `woken` is set while it is: further unlocks wake
-//       nobody. It clears the bit in the same step in which it takes the mutex or queues itself again.
-//   M3  If somebody is queued, the mutex is locked or `woken` is set: a waiter queues itself only in a
-//       step that finds `locked`, under the bucket's lock, and the unlock that clears `locked` with
-//       `parked` set sets `woken` or finds it. So somebody will look after those who wait.
-//   M4  Bounded waiting: a waiter that was woken and lost to a running fiber queues at the front, and
-//       the unlock that takes out one that has waited for kPatienceNs leaves `locked` set: the mutex is
-//       that waiter's, and nobody can overtake.
-//   M5  The step of an unlock that lets another owner in (the store or exchange that clears `locked`, or
-//       the unlocking of the bucket where it is handed over) is its last access to the mutex. What follows
-//       touches the bucket and the waiter only (K3 in parking_lot.hpp).
+//   M2  At most one waiter is awake by a wake-up, and `woken` is set while it is: other unlocks
+//       wake nobody. It clears the bit in the step in which it takes the mutex or queues again.
+//   M3  If somebody is queued, the mutex is locked or `woken` is set: a waiter queues in a step
+//       that finds `locked`, under the bucket's lock, and the unlock that clears `locked` while
+//       `parked` is set sets `woken` or finds it. So somebody will look after those who wait.
+//   M4  Bounded waiting: a waiter that was woken and lost to a running fiber queues at the front,
+//       and the unlock that takes out one that has waited for kPatienceNs leaves `locked` set:
+//       the mutex is that waiter's, and nobody can overtake.
+//   M5  The step of an unlock that lets another owner in (the store or exchange that clears
+//       `locked`; where it hands over, ready()) comes after its last access to the mutex, or is
+//       it. What follows touches the bucket and the waiter only (K3 in parking_lot.hpp).
 //
-// Rejected: always handing over (fair, but each contended turn costs a switch, and a fiber that waits in a
-// queue holds the mutex without using it: Go measured this and left it for the overdue only); never
-// handing over, as glibc (a waiter starves beside fibers that lock in a loop); giving way in the unlock
-// that hands over, as Go does (a caller may hold a std::mutex, and unlock() is not a place where fibers
-// expect to change threads); an owner field (8 bytes more to write on each lock, for the sake of a better
-// guess whether to spin, and of detecting a lock() by the owner).
+// Rejected: always handing over (fair, but each contended turn costs a switch, and a fiber that
+// waits in a queue holds the mutex without using it: Go measured this and left it for the overdue
+// only); never handing over, as glibc (a waiter starves beside fibers that lock in a loop); giving
+// way in the unlock that hands over, as Go does (a caller may hold a std::mutex, and unlock() is
+// not a place where fibers expect to change threads); an owner field (8 bytes more to write on each
+// lock, for the sake of a better guess whether to spin, and of detecting a lock() by the owner).
 #include "gort/mutex.hpp"
 
 #include <system_error>
@@ -45,8 +45,8 @@ struct MutexWait : Parked {
   bool granted = false;  // written by the unlock that hands over, before ready()
 };
 
-// Spinning pays only if the owner is running on another processor meanwhile and we keep nobody waiting.
-// Who the owner is we do not know; Go's guess is that of several busy Ps one has it.
+// Spinning pays only if the owner is running on another processor meanwhile and we keep nobody
+// waiting. Who the owner is we do not know; Go's guess is that of several busy Ps one has it.
 bool may_spin() noexcept {
   const M* m = current_m();
   if (m == nullptr) return os::system_info().cpus > 1;
@@ -71,8 +71,8 @@ void mutex::lock_slow() noexcept {
     uint32_t word = word_.load(std::memory_order_relaxed);
     if ((word & locked) == 0) {
       // acquire: pairs with the release in unlock(). M2.
-      if (word_.compare_exchange_weak(word, (word | locked) & ~own_woken,
-                                      std::memory_order_acquire, std::memory_order_relaxed)) {
+      if (word_.compare_exchange_weak(word, (word | locked) & ~own_woken, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
         return;
       }
       continue;

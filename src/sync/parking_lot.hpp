@@ -1,30 +1,32 @@
-// ParkingLot: the queues in which fibers and threads wait for small objects, in a static table keyed by
-// the object's address. Used by mutex, condition_variable and wait_group, which themselves are one word.
+// ParkingLot: the queues in which fibers and threads wait for small objects, in a static table
+// keyed by the object's address. Used by mutex, condition_variable and wait_group, which
+// themselves are one word.
 //
-// After WebKit's ParkingLot (Pizlo, "Locking in WebKit", 2016), with one queue per address as in Go's
-// semaRoot, so that a hundred thousand waiters of one object do not slow a neighbour in its bucket.
+// After WebKit's ParkingLot (Pizlo, "Locking in WebKit", 2016), with one queue per address as in
+// Go's semaRoot, so that a hundred thousand waiters of one object do not slow a neighbour in its
+// bucket.
 //
-//   K1  A Parked is in its bucket's queue exactly while `queued` is set. Both are read and written under
-//       the bucket's lock only.
-//   K2  Who wakes decides under the bucket's lock: takes the Parked out, claims it if it has a timer (W1
-//       in park.hpp), writes its cause, unlocks, and then calls ready(). A waiter whose time limit has
-//       passed takes the lock and looks at `queued` before it leaves: who took it out in vain is done
-//       with it by then.
-//   K3  The table outlives every object. So a waker's last steps, unlocking the bucket and ready(), touch
-//       no object, and the object may be destroyed as soon as its word says that it is free, or that its
-//       waiters are released.
-//
-//   K4  A waiter may queue itself before it is ready to sleep (condition_variable releases its mutex in
-//       between). Until it sleeps, Wait::g is nullptr; who takes it out then does not call ready(), and
-//       the waiter finds itself out of the queue when it takes the lock again.
+//   K1  A Parked is in its bucket's queue exactly while `queued` is set. Both are read and written
+//       under the bucket's lock only.
+//   K2  Who wakes decides under the bucket's lock: takes the Parked out, claims it if it has a
+//       timer (W1 in park.hpp), writes its cause, unlocks, and then calls ready(). A waiter whose
+//       time limit has passed takes the lock and looks at `queued` before it leaves: who took it
+//       out in vain is done with it by then.
+//   K3  The table outlives every object. So a waker's last steps, unlocking the bucket and ready(),
+//       touch no object, and the object may be destroyed as soon as its word says that it is free,
+//       or that its waiters are released.
+//   K4  A waiter may queue itself before it sleeps (condition_variable releases its mutex in
+//       between). Until it sleeps, Wait::g is nullptr; who takes it out then does not call ready(),
+//       and the waiter finds itself out of the queue when it takes the lock again.
 //   K5  Nobody holds two buckets' locks, nor calls ready() under one.
 //
-// The table is one of the few globals beside Sched: objects in static storage wait here, also where no
-// runtime is alive.
+// The table is one of the few globals beside Sched: objects in static storage wait here, also where
+// no runtime is alive.
 //
-// Rejected: a lock and a list in each object (24 bytes or more each; and the unlocker of the list's lock
-// touches an object that its next owner may have destroyed already); a futex per object (fibers have no
-// futex; a futex wake by address has the same effect as this table, in the kernel).
+// Rejected: a lock and a list in each object (24 bytes or more each; and the unlocker of the list's
+// lock touches an object that its next owner may have destroyed already); one list per bucket for
+// all its addresses, as WebKit's (a popular object slows its neighbours); a futex per object
+// (fibers have no futex, and a futex wake by address is this same table, kept by the kernel).
 #pragma once
 
 #include <cstddef>
@@ -49,7 +51,7 @@ struct Parked : Wait {
   bool queued = false;
 };
 
-// The queues of the addresses that share one place in the table. Everything but the lock: under the lock.
+// The queues of the addresses that share one place in the table. Everything is done under its lock.
 struct alignas(64) ParkingBucket {
   Lock lock;
   Parked* top = nullptr;  // the first of some address's queue
@@ -78,8 +80,8 @@ class ParkingLot {
 
 extern ParkingLot parking_lot;
 
-// Fills in the parts of w that concern the table. Before the bucket is locked: a fiber inside blocking()
-// gets its P back here, for which it may have to wait in line.
+// Fills in the parts of w that concern the table. Called before the bucket is locked: a fiber
+// inside blocking() gets its P back here, and may have to wait in line for it.
 ParkingBucket& prepare_to_queue(Parked& w, const void* address, WaitReason reason) noexcept;
 
 // Parks w, which is queued in w.bucket, whose lock the caller holds, until it is woken or until_ns

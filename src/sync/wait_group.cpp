@@ -1,15 +1,15 @@
 // wait_group: a count, a mark that somebody may wait, and a queue in the parking lot.
 //
-//   WG1  The word is twice the count, plus 1 while somebody may wait. The mark is set under the bucket's
-//        lock; with the mark set, the count becomes zero under the bucket's lock only, in one step with
-//        the mark, and all who are queued are taken out under that same hold of the lock.
-//   WG2  The step that makes the count zero is the last access of add() to the object: from there on
-//        a wait() may return and the object be gone. Waiters that are woken do not touch it again, and
-//        neither do those that leave early (a mark that is left behind costs a look into the queue).
+//   WG1  The word is twice the count, plus 1 while somebody may wait. The mark is set under the
+//        bucket's lock. With the mark set, the count becomes zero under the bucket's lock only, in
+//        one step with the mark, and all who are queued are taken out under that same hold of it.
+//   WG2  The step that makes the count zero is the last access of add() to the object: from there
+//        on a wait() may return and the object be gone. Waiters that are woken do not touch it
+//        again, nor do those that leave early (the mark they leave costs a look into the queue).
 //
-// Rejected: fetch_sub instead of compare-and-swap (the count could be seen below zero before it is put
-// right, and could be zero before the waiters are released); waiters that look at the count again when
-// they run (the count may have risen for the next round by then, and the object may be gone).
+// Rejected: fetch_sub instead of compare-and-swap (the count could be seen below zero before it is
+// put right, and could be zero before the waiters are released); waiters that look at the count
+// again when they run (it may have risen for the next round by then, and the object may be gone).
 #include "gort/wait_group.hpp"
 
 #include <exception>
@@ -24,7 +24,9 @@ constexpr uint64_t kMark = 1;
 constexpr uint64_t kOne = 2;
 constexpr int64_t kCountMax = int64_t{1} << 62;
 
-int64_t count_of(uint64_t word) noexcept { return static_cast<int64_t>(word / kOne); }
+int64_t count_of(uint64_t word) noexcept {
+  return static_cast<int64_t>(word / kOne);
+}
 
 // The word after n more. Throws if there is no such count.
 uint64_t word_after(uint64_t word, std::ptrdiff_t n) {
@@ -43,7 +45,8 @@ void wait_group::add(std::ptrdiff_t n) {
   for (;;) {
     const uint64_t next = word_after(word, n);
     if (next == 0 && word % kOne == kMark) break;
-    // acq_rel: what came before this done(), and before the earlier ones, is published to the waiters.
+    // acq_rel: what came before this done(), and before the earlier ones, is published to the
+    // waiters.
     if (word_.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                     std::memory_order_relaxed)) {
       return;  // WG2
@@ -87,8 +90,8 @@ bool wait_group::wait_until_ns(int64_t until_ns) {
       bucket.lock.unlock();
       return true;
     }
-    // relaxed: the mark is for add(), which takes the lock. acquire: as above.
-  } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_relaxed,
+    // acquire: as above; the mark itself is for add(), which takes the lock.
+  } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_acquire,
                                         std::memory_order_acquire));
   bucket.push_back(w);
   const WakeCause cause = park_queued(w, until_ns);

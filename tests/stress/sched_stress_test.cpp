@@ -1,5 +1,6 @@
-// The scheduler under random load: births, ends, sleeps, stop requests, foreign threads, shutdown. Every
-// case runs about a second and prints its seed; GORT_TEST_SEED repeats one, TEST_MS sets the time.
+// The scheduler under random load: births, ends, sleeps, stop requests, foreign threads, shutdown.
+// Every case runs about a second and prints its seed; GORT_TEST_SEED repeats one, TEST_MS sets the
+// time.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -28,7 +29,9 @@ int64_t stress_ns() {
   return (ms != nullptr ? std::atoll(ms) : 1000) * 1'000'000;
 }
 
-uint64_t below(Random& random, uint64_t n) { return random() % n; }
+uint64_t below(Random& random, uint64_t n) {
+  return random() % n;
+}
 
 class Clock {
  public:
@@ -88,10 +91,18 @@ TEST_P(SchedStress, RandomYieldsAndSleeps) {
       tasks.push_back(spawn([&clock, random = Random(seed + i)]() mutable {
         while (clock.running()) {
           switch (below(random, 4)) {
-            case 0: yield(); break;
-            case 1: sleep_for(microseconds(below(random, 200))); break;
-            case 2: spawn([] {}).join(); break;
-            default: spawn([us = below(random, 100)] { sleep_for(microseconds(us)); }).get(); break;
+            case 0:
+              yield();
+              break;
+            case 1:
+              sleep_for(microseconds(below(random, 200)));
+              break;
+            case 2:
+              spawn([] {}).join();
+              break;
+            default:
+              spawn([us = below(random, 100)] { sleep_for(microseconds(us)); }).get();
+              break;
           }
         }
       }));
@@ -100,8 +111,8 @@ TEST_P(SchedStress, RandomYieldsAndSleeps) {
   });
 }
 
-// A request that races with the end of the sleep it is to interrupt: one of them wakes the fiber, once,
-// and a request that came too late is delivered by the next wait.
+// A request that races with the end of the sleep it is to interrupt: one of them wakes the fiber,
+// once, and a request that came too late is delivered by the next wait.
 TEST_P(SchedStress, StopRacesWithTimers) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {
@@ -202,14 +213,20 @@ TEST_P(SchedStress, ForeignThreadsSpawn) {
             return us;
           });
           switch (below(random, 4)) {
-            case 0: t.detach(); break;
+            case 0:
+              t.detach();
+              break;
             case 1:
               t.request_stop();
               t.join();
               ended.fetch_add(us < 25 ? 0 : 0);
               break;
-            case 2: EXPECT_EQ(t.get(), us); break;
-            default: EXPECT_EQ(rt.run([us] { return us + 1; }), us + 1); break;
+            case 2:
+              EXPECT_EQ(t.get(), us);
+              break;
+            default:
+              EXPECT_EQ(rt.run([us] { return us + 1; }), us + 1);
+              break;
           }
         }
       });
@@ -231,15 +248,21 @@ TEST_P(SchedStress, BlockingAmongSleepers) {
         while (clock.running()) {
           const microseconds us(below(random, 200));
           switch (below(random, 4)) {
-            case 0: blocking([us] { std::this_thread::sleep_for(us); }); break;
+            case 0:
+              blocking([us] { std::this_thread::sleep_for(us); });
+              break;
             case 1:
               blocking([us] {
                 auto t = spawn([us] { sleep_for(us); });
                 t.join();  // gets a P for it
               });
               break;
-            case 2: sleep_for(us); break;
-            default: yield(); break;
+            case 2:
+              sleep_for(us);
+              break;
+            default:
+              yield();
+              break;
           }
         }
       }));
@@ -268,13 +291,21 @@ TEST_P(SchedStress, ShutdownRacesWithEverything) {
         go([&alive, kind, us] {
           const Counted counted(alive);
           switch (kind) {
-            case 0: sleep_for(1h); break;
-            case 1: sleep_for(us); break;
+            case 0:
+              sleep_for(1h);
+              break;
+            case 1:
+              sleep_for(us);
+              break;
             case 2:
               for (int n = 0; n < 20; ++n) go([] { yield(); });
               break;
-            case 3: spawn([] { sleep_for(1h); }).join(); break;
-            case 4: blocking([us] { std::this_thread::sleep_for(us); }); break;
+            case 3:
+              spawn([] { sleep_for(1h); }).join();
+              break;
+            case 4:
+              blocking([us] { std::this_thread::sleep_for(us); });
+              break;
             default: {
               const std::stop_token token = this_fiber::stop_token();
               while (!token.stop_requested()) yield();

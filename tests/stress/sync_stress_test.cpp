@@ -1,11 +1,12 @@
-// sync stress: mutex, condition_variable and wait_group under many fibers and threads with random waits
-// and time limits. Each case runs for a second or two and prints its seed; GORT_TEST_SEED repeats one.
+// sync stress: mutex, condition_variable and wait_group under many fibers and threads with random
+// waits and time limits. Each case runs for a second or two and prints its seed; GORT_TEST_SEED
+// repeats one.
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
+#include <cstdint>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -15,9 +16,9 @@
 #include "gort/errors.hpp"
 #include "gort/fiber.hpp"
 #include "gort/mutex.hpp"
-#include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
+#include "support/scheduler_test.hpp"
 
 namespace gort {
 namespace {
@@ -31,17 +32,11 @@ constexpr int kTimeLimitMaxUs = 200;
 
 class Seeds {
  public:
-  Seeds() {
-    const char* given = std::getenv("GORT_TEST_SEED");
-    base_ = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-    std::printf("GORT_TEST_SEED=%llu\n", static_cast<unsigned long long>(base_));
-    std::fflush(stdout);
-  }
   std::mt19937_64 next() { return std::mt19937_64(base_ + count_++); }
 
  private:
-  unsigned long long base_;
-  unsigned long long count_ = 0;
+  uint64_t base_ = test::test_seed();
+  uint64_t count_ = 0;
 };
 
 int below(std::mt19937_64& random, int n) {
@@ -61,15 +56,13 @@ void give_way(std::mt19937_64& random) {
   }
 }
 
-class SyncStress : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Procs, SyncStress, testing::Values(1, 2, 4, 8),
-                         [](const testing::TestParamInfo<int>& info) {
-                           return std::to_string(info.param);
-                         });
+class SyncStress : public test::SchedulerTest {};
+GORT_ON_EVERY_PROCS(SyncStress);
 
-// Every notify_one that finds a waiter wakes exactly one: a wake-up that goes to one whose time limit has
-// just passed must reach another. Counted under the mutex: `lasting` waiters without a limit; a notify is
-// sent only if one of them is queued for certain, and at the end each was received once.
+// Every notify_one that finds a waiter wakes exactly one: a wake-up that goes to one whose time
+// limit has just passed must reach another. Counted under the mutex: `lasting` waiters without a
+// limit; a notify is sent only if one of them is queued for certain, and at the end each was
+// received once.
 TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
   Seeds seeds;
   mutex m;
@@ -115,7 +108,7 @@ TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
       give_way(random);
     }
   };
-  gort::run({.procs = GetParam()}, [&] {
+  in_fibers([&] {
     std::vector<task<void>> waiters;
     std::vector<task<void>> notifiers;
     timed_left = 9;
@@ -135,12 +128,12 @@ TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
     while (with_lock([&] { return timed_left; }) != 0) yield();
     // Only lasting waiters are left; each needs a notification of its own.
     while (with_lock([&] {
-      if (lasting > sent - received) {
-        ++sent;
-        c.notify_one();
-      }
-      return lasting;
-    }) != 0) {
+             if (lasting > sent - received) {
+               ++sent;
+               c.notify_one();
+             }
+             return lasting;
+           }) != 0) {
       yield();
     }
     for (auto& t : waiters) t.join();
@@ -158,7 +151,7 @@ TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
 TEST_P(SyncStress, DestroyedUnderTimedWaits) {
   Seeds seeds;
   auto random = seeds.next();
-  gort::run({.procs = GetParam()}, [&] {
+  in_fibers([&] {
     const auto end = clock::now() + kTime;
     while (clock::now() < end) {
       mutex m;
@@ -190,7 +183,7 @@ TEST_P(SyncStress, DestroyedUnderTimedWaits) {
 // Random lockers, some of which are asked to stop in a wait_group meanwhile.
 TEST_P(SyncStress, LocksGroupsAndStops) {
   Seeds seeds;
-  gort::run({.procs = GetParam()}, [&] {
+  in_fibers([&] {
     mutex m;
     int64_t guarded = 0;
     std::atomic<int64_t> expected{0};

@@ -1,5 +1,5 @@
-// scheduler_test: tests whose bodies run inside the scheduler, once for each number of Ps, and that fail
-// on whatever outlives the run: fibers, threads, descriptors, stacks.
+// scheduler_test: tests whose bodies run inside the scheduler, once for each number of Ps, and that
+// fail on whatever outlives the run: fibers, threads, descriptors, stacks.
 //
 //     class Spawn : public test::SchedulerTest {};
 //     GORT_ON_EVERY_PROCS(Spawn);
@@ -156,8 +156,9 @@ class SchedulerTest : public testing::TestWithParam<int> {
 // The seed of a test with random choices: GORT_TEST_SEED, or a new one; printed.
 inline uint64_t test_seed() {
   const char* given = std::getenv("GORT_TEST_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0)
-                                         : (uint64_t{std::random_device{}()} << 32) ^ std::random_device{}();
+  const uint64_t seed = given != nullptr
+                            ? std::strtoull(given, nullptr, 0)
+                            : (uint64_t{std::random_device{}()} << 32) ^ std::random_device{}();
   std::printf("GORT_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
   std::fflush(stdout);
   return seed;
@@ -165,8 +166,7 @@ inline uint64_t test_seed() {
 
 }  // namespace gort::test
 
-#define GORT_ON_EVERY_PROCS(suite)                                                        \
-  INSTANTIATE_TEST_SUITE_P(Procs, suite, testing::Values(1, 2, 4, 8),                     \
-                           [](const testing::TestParamInfo<int>& info) {                  \
-                             return std::to_string(info.param);                           \
-                           })
+#define GORT_ON_EVERY_PROCS(suite)               \
+  INSTANTIATE_TEST_SUITE_P(                      \
+      Procs, suite, testing::Values(1, 2, 4, 8), \
+      [](const testing::TestParamInfo<int>& info) { return std::to_string(info.param); })

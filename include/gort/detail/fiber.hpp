@@ -20,7 +20,7 @@ struct G;
 // How a fiber is made. Zero and empty mean the default.
 struct attrs {
   std::string_view name = {};  // shown in reports; copied, cut at 31 bytes
-  size_t stack_size = 0;       // bytes of address space, at least 16 KiB; rounded up to a power of two
+  size_t stack_size = 0;  // bytes of address space, at least 16 KiB; rounded up to a power of two
 };
 
 namespace detail {

@@ -19,6 +19,8 @@ int poll_fd(int fd, FdWait what, int64_t ns) noexcept {
   return n < 0 ? -errno : n;
 }
 
-void fd_shutdown(int fd) noexcept { ::shutdown(fd, SHUT_RDWR); }
+void fd_shutdown(int fd) noexcept {
+  ::shutdown(fd, SHUT_RDWR);
+}
 
 }  // namespace gort::os

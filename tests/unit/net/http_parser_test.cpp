@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../../../examples/http/session.hpp"
+#include "http/session.hpp"
 
 namespace http {
 namespace {

@@ -28,11 +28,11 @@ static_assert(sizeof(condition_variable) == 4);
 static_assert(!std::is_copy_constructible_v<condition_variable>);
 constinit condition_variable static_condition;
 
-class ConditionVariable : public test::OnProcs {};
-GORT_ON_PROCS(ConditionVariable);
+class ConditionVariable : public test::SchedulerTest {};
+GORT_ON_EVERY_PROCS(ConditionVariable);
 
 TEST_P(ConditionVariable, NotifyOneWakesTheOldestWaiter) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     condition_variable c;
     std::vector<size_t> order;
@@ -58,7 +58,7 @@ TEST_P(ConditionVariable, NotifyOneWakesTheOldestWaiter) {
 }
 
 TEST_P(ConditionVariable, NotifyAllWakesFibersAndThreads) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     condition_variable c;
     int go = 0;
@@ -84,7 +84,7 @@ TEST_P(ConditionVariable, NotifyAllWakesFibersAndThreads) {
 }
 
 TEST_P(ConditionVariable, AForeignThreadNotifiesFibers) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     condition_variable c;
     int turn = 0;
@@ -109,7 +109,7 @@ TEST_P(ConditionVariable, AForeignThreadNotifiesFibers) {
 }
 
 TEST_P(ConditionVariable, ProducersAndConsumers) {
-  in_scheduler([] {
+  in_fibers([] {
     constexpr size_t kRoom = 4;
     constexpr int kEach = 1000;
     mutex m;
@@ -180,12 +180,12 @@ TEST_P(ConditionVariable, TimeLimitsPass) {
     EXPECT_FALSE(c.wait_until(lock, clock::now(), [] { return false; }));
     EXPECT_EQ(test::waiters(&c), 0U);
   };
-  in_scheduler(body);
+  in_fibers(body);
   std::thread(body).join();
 }
 
 TEST_P(ConditionVariable, ANotificationComesBeforeALongLimit) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     condition_variable c;
     bool go = false;
@@ -214,7 +214,7 @@ TEST_P(ConditionVariable, ANotificationComesBeforeALongLimit) {
 }
 
 TEST_P(ConditionVariable, WaitNeedsTheLock) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     condition_variable c;
     lock_t lock(m, std::defer_lock);
@@ -228,7 +228,7 @@ TEST_P(ConditionVariable, WaitNeedsTheLock) {
 }
 
 TEST_P(ConditionVariable, IsNotCancellable) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     condition_variable c;
     bool returned = false;
@@ -256,7 +256,7 @@ TEST_P(ConditionVariable, IsNotCancellable) {
 
 // C2: gone as soon as all were notified, before anybody returned from wait().
 TEST_P(ConditionVariable, MayBeDestroyedOnceAllAreNotified) {
-  in_scheduler([] {
+  in_fibers([] {
     for (int round = 0; round < 100; ++round) {
       mutex m;
       auto c = std::make_unique<condition_variable>();
@@ -289,7 +289,7 @@ TEST_P(ConditionVariable, MayBeDestroyedByTheNotified) {
     condition_variable c;
     bool go = false;
   };
-  in_scheduler([] {
+  in_fibers([] {
     for (int round = 0; round < 300; ++round) {
       auto* s = new Shared;
       auto waiter = spawn([s] {

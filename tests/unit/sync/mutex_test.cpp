@@ -1,4 +1,5 @@
-// mutex: std::mutex's contract, on fibers and threads mixed; fairness; destruction by the next owner.
+// mutex: std::mutex's contract, on fibers and threads mixed; fairness; destruction by the next
+// owner.
 #include "gort/mutex.hpp"
 
 #include <gtest/gtest.h>
@@ -33,11 +34,11 @@ static_assert(!std::is_copy_constructible_v<mutex> && !std::is_copy_assignable_v
 
 constinit mutex static_mutex;
 
-class Mutex : public test::OnProcs {};
-GORT_ON_PROCS(Mutex);
+class Mutex : public test::SchedulerTest {};
+GORT_ON_EVERY_PROCS(Mutex);
 
 TEST_P(Mutex, WorksUnderTheNamesOfTheStandard) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex a;
     mutex b;
     {
@@ -67,7 +68,7 @@ TEST_P(Mutex, WorksUnderTheNamesOfTheStandard) {
 }
 
 TEST_P(Mutex, UnlockOfAnUnlockedOneThrows) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     try {
       m.unlock();
@@ -81,7 +82,7 @@ TEST_P(Mutex, UnlockOfAnUnlockedOneThrows) {
 }
 
 TEST_P(Mutex, ScopedLocksInOppositeOrderDoNotDeadlock) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex a;
     mutex b;
     int count = 0;
@@ -112,7 +113,7 @@ TEST_P(Mutex, ExcludesFibersAndThreads) {
   int count = 0;
   static_mutex.lock();
   static_mutex.unlock();
-  in_scheduler([&] {
+  in_fibers([&] {
     const auto work = [&] {
       for (int i = 0; i < kRounds; ++i) {
         const std::lock_guard<mutex> guard(static_mutex);
@@ -135,7 +136,7 @@ TEST_P(Mutex, ExcludesFibersAndThreads) {
 }
 
 TEST_P(Mutex, WaitersQueueFirstInFirstOut) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     std::vector<size_t> order;
     std::vector<task<void>> tasks;
@@ -155,7 +156,7 @@ TEST_P(Mutex, WaitersQueueFirstInFirstOut) {
 
 // M4: the waiter owns the mutex from the unlock on, whether or not it has run yet.
 TEST_P(Mutex, IsHandedToOneWhoHasWaitedLong) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     std::atomic<bool> release{false};
     m.lock();
@@ -199,7 +200,7 @@ TEST(MutexBarging, TheRunningFiberMayOvertake) {
 
 // Four fibers hold the mutex nearly always; one that comes now and then gets it in bounded time.
 TEST_P(Mutex, NobodyStarves) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     std::atomic<bool> over{false};
     std::vector<task<void>> hogs;
@@ -227,7 +228,7 @@ TEST_P(Mutex, NobodyStarves) {
 
 // The same beside a thread that locks in a loop without ever giving way.
 TEST_P(Mutex, AFiberDoesNotStarveBesideAThread) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     std::atomic<bool> over{false};
     std::atomic<bool> started{false};
@@ -258,7 +259,7 @@ TEST_P(Mutex, MayBeDestroyedByItsLastOwner) {
     s->m.unlock();
     if (last) delete s;
   };
-  in_scheduler([&] {
+  in_fibers([&] {
     constexpr int kRounds = 300;
     constexpr int kFibers = 4;
     std::vector<Shared*> all;
@@ -275,7 +276,7 @@ TEST_P(Mutex, MayBeDestroyedByItsLastOwner) {
 }
 
 TEST_P(Mutex, IsNotCancellable) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     m.lock();
     bool got = false;
@@ -294,7 +295,7 @@ TEST_P(Mutex, IsNotCancellable) {
 
 // A fiber inside blocking() has no P; it must not hold the queue's lock while it waits for one.
 TEST_P(Mutex, MayBeLockedInsideBlocking) {
-  in_scheduler([] {
+  in_fibers([] {
     mutex m;
     int count = 0;
     const auto work = [&] {

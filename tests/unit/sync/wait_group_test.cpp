@@ -26,21 +26,23 @@ using clock = std::chrono::steady_clock;
 static_assert(sizeof(wait_group) == 8);
 constinit wait_group static_group;
 
-class WaitGroup : public test::OnProcs {};
-GORT_ON_PROCS(WaitGroup);
+class WaitGroup : public test::SchedulerTest {};
+GORT_ON_EVERY_PROCS(WaitGroup);
 
 TEST_P(WaitGroup, WaitsForAll) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     wg.wait();  // nothing to wait for
     std::atomic<int> sum{0};
     for (int round = 0; round < 20; ++round) {
       sum = 0;
       for (int i = 1; i <= 20; ++i) {
-        wg.go([&sum](int n) {
-          if (n % 3 == 0) yield();
-          sum.fetch_add(n, std::memory_order_relaxed);
-        }, i);
+        wg.go(
+            [&sum](int n) {
+              if (n % 3 == 0) yield();
+              sum.fetch_add(n, std::memory_order_relaxed);
+            },
+            i);
       }
       wg.wait();
       EXPECT_EQ(sum.load(), 210);
@@ -49,7 +51,7 @@ TEST_P(WaitGroup, WaitsForAll) {
 }
 
 TEST_P(WaitGroup, ReleasesFibersAndThreads) {
-  in_scheduler([] {
+  in_fibers([] {
     int value = 0;
     static_group.add(2);
     std::atomic<int> seen{0};
@@ -77,7 +79,7 @@ TEST_P(WaitGroup, ReleasesFibersAndThreads) {
 }
 
 TEST_P(WaitGroup, BelowZeroThrowsAndLeavesItUnchanged) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     EXPECT_THROW(wg.done(), std::logic_error);
     wg.add(2);
@@ -95,7 +97,7 @@ TEST_P(WaitGroup, BelowZeroThrowsAndLeavesItUnchanged) {
 }
 
 TEST_P(WaitGroup, AWaiterIsReleasedThoughTheCountRisesAgain) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     wg.add(1);
     auto waiter = spawn([&] { wg.wait(); });
@@ -108,7 +110,7 @@ TEST_P(WaitGroup, AWaiterIsReleasedThoughTheCountRisesAgain) {
 }
 
 TEST_P(WaitGroup, TimeLimitsPass) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     EXPECT_TRUE(wg.wait_for(0ms));
     wg.add(1);
@@ -128,7 +130,7 @@ TEST_P(WaitGroup, TimeLimitsPass) {
 
 // done() comes after the function's captures are gone.
 TEST_P(WaitGroup, GoDestroysTheFunctionBeforeDone) {
-  in_scheduler([] {
+  in_fibers([] {
     for (int i = 0; i < 100; ++i) {
       wait_group wg;
       auto owned = std::make_shared<int>(i);
@@ -141,7 +143,7 @@ TEST_P(WaitGroup, GoDestroysTheFunctionBeforeDone) {
 }
 
 TEST_P(WaitGroup, GoTakesMoveOnlyArgumentsAndATokenOfItsOwn) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     int got = 0;
     bool possible = false;
@@ -167,7 +169,7 @@ TEST(WaitGroupEnd, AStoppedFiberIsDone) {
 }
 
 TEST_P(WaitGroup, AStopRequestEndsTheWait) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     wg.add(1);
     for (const bool timed : {false, true}) {
@@ -196,7 +198,7 @@ TEST_P(WaitGroup, AStopRequestEndsTheWait) {
 }
 
 TEST_P(WaitGroup, AnEarlierRequestIsThrownWhereItHasToPark) {
-  in_scheduler([] {
+  in_fibers([] {
     wait_group empty;
     wait_group busy;
     busy.add(1);
@@ -224,7 +226,7 @@ TEST_P(WaitGroup, AWaitWhileUnwindingDoesNotThrow) {
     wait_group& wg;
     ~WaitsAtItsEnd() { wg.wait(); }
   };
-  in_scheduler([] {
+  in_fibers([] {
     wait_group wg;
     wg.add(1);
     int caught = 0;
@@ -254,7 +256,7 @@ TEST_P(WaitGroup, AWaitWhileUnwindingDoesNotThrow) {
 
 // WG2: the waiter destroys it while the last done() may not have returned.
 TEST_P(WaitGroup, MayBeDestroyedByTheWaiter) {
-  in_scheduler([] {
+  in_fibers([] {
     for (int round = 0; round < 300; ++round) {
       auto wg = std::make_unique<wait_group>();
       wait_group* p = wg.get();

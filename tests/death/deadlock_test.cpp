@@ -1,0 +1,280 @@
+// The deadlock report: when it comes, and when it must not. And the other ways to end with a
+// message.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "gort/blocking.hpp"
+#include "gort/fiber.hpp"
+#include "gort/mutex.hpp"
+#include "gort/run.hpp"
+#include "gort/spawn.hpp"
+#include "support/scheduler_test.hpp"
+
+namespace gort {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ExitedWithCode;
+using testing::KilledBySignal;
+
+constexpr int kDeadlock = 2;
+
+// The main fiber joins one that waits for a mutex that the main fiber holds.
+void embrace() {
+  mutex held;
+  const std::lock_guard guard(held);
+  auto juliet = spawn(attrs{.name = "juliet"}, [&held] { const std::lock_guard second(held); });
+  juliet.join();
+}
+
+// Ends the process with another status if it is still there after that long.
+void give_up_after(int seconds) {
+  alarm(static_cast<unsigned>(seconds));  // SIGALRM kills
+}
+
+class DeadlockDeathTest : public testing::TestWithParam<int> {
+ protected:
+  DeadlockDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+  [[nodiscard]] options opts() const { return options{.procs = GetParam()}; }
+};
+INSTANTIATE_TEST_SUITE_P(Procs, DeadlockDeathTest, testing::Values(1, 2, 4));
+
+TEST_P(DeadlockDeathTest, IsReported) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), embrace);
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
+TEST_P(DeadlockDeathTest, TheReportNamesEveryFiber) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), embrace);
+      },
+      ExitedWithCode(kDeadlock), "\"main\": waiting, join(.|\n)*\"juliet\": waiting, mutex");
+}
+
+TEST_P(DeadlockDeathTest, ComesAfterTimersHaveFired) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] {
+          go([] { sleep_for(30ms); });
+          auto cancelled = spawn([] { sleep_for(1h); });
+          sleep_for(5ms);
+          cancelled.request_stop();
+          cancelled.join();
+          embrace();
+        });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
+TEST_P(DeadlockDeathTest, ComesAfterAllWasBlocking) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] {
+          for (int i = 0; i < 4; ++i)
+            go([] { blocking([] { std::this_thread::sleep_for(10ms); }); });
+          embrace();
+        });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
+TEST_P(DeadlockDeathTest, ConcernsARunOfAnEmbeddedRuntime) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        runtime rt(opts());
+        rt.run(embrace);
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
+// A thread of the program could still wake somebody; once it has ended, nobody can.
+TEST_P(DeadlockDeathTest, WaitsForForeignThreads) {
+  EXPECT_EXIT(
+      {
+        give_up_after(20);
+        std::thread([] {
+          // The subject: while this thread lives, no report. It says when it ends.
+          std::this_thread::sleep_for(1500ms);
+          constexpr char text[] = "thread ends\n";
+          if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(9);
+        }).detach();
+        run(opts(), embrace);
+      },
+      ExitedWithCode(kDeadlock), "thread ends\ngort: deadlock");
+}
+
+TEST_P(DeadlockDeathTest, StrictIgnoresForeignThreads) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        setenv("GORT_DEBUG", "deadlock=strict", 1);
+        std::thread([] { pause(); }).detach();
+        run(opts(), embrace);
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
+TEST_P(DeadlockDeathTest, MayBeSwitchedOff) {
+  EXPECT_EXIT(
+      {
+        give_up_after(1);
+        setenv("GORT_DEBUG", "deadlock=off", 1);
+        run(opts(), embrace);
+      },
+      KilledBySignal(SIGALRM), "");
+}
+
+TEST_P(DeadlockDeathTest, WhatWasPrintedBeforeIsNotLost) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        setvbuf(stdout, nullptr, _IOFBF, 4096);
+        std::printf("said before\n");
+        run(opts(), embrace);
+      },
+      ExitedWithCode(kDeadlock), "said before\ngort: deadlock");
+}
+
+TEST_P(DeadlockDeathTest, IsNoneWhileSomebodySleepsOrBlocks) {
+  EXPECT_EXIT(
+      {
+        give_up_after(20);
+        setenv("GORT_DEBUG", "deadlock=strict", 1);
+        for (int i = 0; i < 20; ++i) {
+          run(opts(), [] {
+            auto a = spawn([] { sleep_for(3ms); });
+            auto b = spawn([] { blocking([] { std::this_thread::sleep_for(2ms); }); });
+            a.join();
+            b.join();
+          });
+        }
+        runtime rt(opts());
+        rt.run([] {});
+        std::this_thread::sleep_for(200ms);  // the subject: an idle embedded runtime is no deadlock
+        _exit(0);
+      },
+      ExitedWithCode(0), "");
+}
+
+class FatalDeathTest : public testing::Test {
+ protected:
+  FatalDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
+
+TEST_F(FatalDeathTest, AnExceptionLeavesAFiber) {
+  EXPECT_EXIT(run([] {
+                go(attrs{.name = "worker"}, [] { throw std::runtime_error("went wrong"); });
+                for (;;) yield();
+              }),
+              KilledBySignal(SIGABRT), "gort: fatal: .*\"worker\": went wrong");
+  EXPECT_EXIT(run([] {
+                go([] { throw 5; });
+                for (;;) yield();
+              }),
+              KilledBySignal(SIGABRT), "gort: fatal: .*type i");
+}
+
+TEST_F(FatalDeathTest, AnExceptionLeavesADetachedTask) {
+  EXPECT_EXIT(run([] {
+                std::atomic<bool> detached{false};
+                auto t = spawn([&detached] {
+                  test::until([&] { return detached.load(); });
+                  throw std::runtime_error("nobody asks");
+                });
+                t.detach();
+                detached.store(true);
+                for (;;) yield();
+              }),
+              KilledBySignal(SIGABRT), "gort: fatal: .*nobody asks");
+  EXPECT_EXIT(run([] {
+                auto t = spawn([] { throw std::runtime_error("too late"); });
+                test::until([&] { return t.done(); });
+                t.detach();
+              }),
+              KilledBySignal(SIGABRT), "gort: fatal: .*too late");
+}
+
+TEST_F(FatalDeathTest, AFiberDestroysItsOwnHandle) {
+  EXPECT_EXIT(run([] {
+                auto* own = new task<void>;
+                std::atomic<bool> there{false};
+                *own = spawn([&] {
+                  test::until([&] { return there.load(); });
+                  delete own;
+                });
+                there.store(true);
+                for (;;) yield();
+              }),
+              KilledBySignal(SIGABRT), "gort: fatal");
+}
+
+TEST_F(FatalDeathTest, AFiberDestroysTheRuntime) {
+  EXPECT_EXIT(
+      {
+        auto* rt = new runtime(options{.procs = 1});
+        rt->run([rt] { delete rt; });
+      },
+      KilledBySignal(SIGABRT), "gort: fatal");
+}
+
+TEST_F(FatalDeathTest, AStackOverflowKills) {
+  if (test::kSanitizers) GTEST_SKIP() << "a sanitizer has its own report";
+  EXPECT_EXIT(run([] {
+                spawn([] {
+                  struct Deep {
+                    static int down(int n) {
+                      volatile char frame[512];
+                      frame[0] = static_cast<char>(n);
+                      return n == 0 ? 0 : down(n - 1) + frame[0];
+                    }
+                  };
+                  return Deep::down(1'000'000);
+                }).get();
+              }),
+              KilledBySignal(SIGSEGV), "");
+}
+
+class SettingsDeathTest : public FatalDeathTest {};
+
+TEST_F(SettingsDeathTest, AMalformedVariableIsReportedAndIgnored) {
+  EXPECT_EXIT(
+      {
+        setenv("GORT_PROCS", "abc", 1);
+        run([] {});
+        _exit(0);
+      },
+      ExitedWithCode(0), "gort: GORT_PROCS=abc");
+}
+
+TEST_F(SettingsDeathTest, ProcsComeFromTheEnvironment) {
+  EXPECT_EXIT(
+      {
+        setenv("GORT_PROCS", "3", 1);
+        const int from_env = run([] { return procs(); });
+        const int from_options = run(options{.procs = 2}, [] { return procs(); });
+        _exit(from_env * 10 + from_options);
+      },
+      ExitedWithCode(32), "");
+}
+
+}  // namespace
+}  // namespace gort

@@ -1,0 +1,174 @@
+// Program: one of the example programs, started as a process of its own, and what the tests do with
+// it.
+#pragma once
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace example_tests {
+
+inline constexpr int kPatienceMs = 20'000;  // a limit that a working program does not reach
+
+// The examples stand beside the tests in the build tree.
+inline std::filesystem::path example(std::string_view name) {
+  const char* elsewhere = std::getenv("GORT_EXAMPLES_DIR");
+  const std::filesystem::path dir =
+      elsewhere != nullptr
+          ? std::filesystem::path(elsewhere)
+          : std::filesystem::read_symlink("/proc/self/exe").parent_path() / ".." / "examples";
+  return dir / name;
+}
+
+class Program {
+ public:
+  Program(std::string_view name, std::vector<std::string> arguments) {
+    int out[2];
+    int err[2];
+    EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
+    EXPECT_EQ(::pipe2(err, O_CLOEXEC), 0);
+    const std::string path = example(name).string();
+    std::vector<char*> argv{const_cast<char*>(path.c_str())};
+    for (std::string& a : arguments) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::dup2(out[1], 1);
+      ::dup2(err[1], 2);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    ::close(err[1]);
+    out_ = out[0];
+    err_ = err[0];
+  }
+  ~Program() {
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+    }
+    ::close(out_);
+    ::close(err_);
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void signal(int number) const { ::kill(pid_, number); }
+
+  // Reads standard output up to the end of `text`. False: the program has ended without it.
+  bool await(std::string_view text) {
+    while (output.find(text) == std::string::npos) {
+      if (!read_more()) return false;
+    }
+    return true;
+  }
+
+  // Waits for the end; the exit status, or -1 if it was killed by a signal or did not end in time.
+  int wait() {
+    while (read_more()) {
+    }
+    if (timed_out_) return -1;
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  // The port in "... 127.0.0.1:PORT", once it has been printed; 0: it was not.
+  uint16_t port() {
+    constexpr std::string_view kBefore = "127.0.0.1:";
+    if (!await(kBefore) || !await("\n")) return 0;
+    return static_cast<uint16_t>(std::atoi(output.c_str() + output.find(kBefore) + kBefore.size()));
+  }
+
+  std::string output;
+  std::string errors;
+
+ private:
+  // False: both ends are closed, or nothing has come for too long.
+  bool read_more() {
+    pollfd fds[2] = {{out_open_ ? out_ : -1, POLLIN, 0}, {err_open_ ? err_ : -1, POLLIN, 0}};
+    if (!out_open_ && !err_open_) return false;
+    if (::poll(fds, 2, kPatienceMs) <= 0) {
+      timed_out_ = true;
+      return false;
+    }
+    if (fds[0].revents != 0) out_open_ = take(out_, output);
+    if (fds[1].revents != 0) err_open_ = take(err_, errors);
+    return true;
+  }
+  static bool take(int fd, std::string& to) {
+    char buffer[4096];
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n > 0) to.append(buffer, static_cast<size_t>(n));
+    return n > 0;
+  }
+
+  pid_t pid_ = -1;
+  int out_ = -1;
+  int err_ = -1;
+  bool out_open_ = true;
+  bool err_open_ = true;
+  bool timed_out_ = false;
+};
+
+// A blocking TCP client.
+class Client {
+ public:
+  explicit Client(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const timeval limit{.tv_sec = kPatienceMs / 1000, .tv_usec = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  ~Client() { ::close(fd_); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // True: all of it was taken.
+  bool send(std::string_view bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n <= 0) return false;
+      bytes.remove_prefix(static_cast<size_t>(n));
+    }
+    return true;
+  }
+  void finish() const { ::shutdown(fd_, SHUT_WR); }
+
+  // Reads until `end` has come, or to the end of the stream.
+  std::string read_until(std::string_view end) const {
+    std::string text;
+    char buffer[4096];
+    while (end.empty() || text.find(end) == std::string::npos) {
+      const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+      EXPECT_GE(n, 0) << "reset, or no answer in time, after: " << text;
+      if (n <= 0) break;
+      text.append(buffer, static_cast<size_t>(n));
+    }
+    return text;
+  }
+  std::string read_all() const { return read_until({}); }
+
+ private:
+  int fd_;
+};
+
+}  // namespace example_tests

@@ -1,0 +1,59 @@
+// hello, pipeline and echo_server from outside.
+#include <fstream>
+
+#include "program.hpp"
+
+namespace example_tests {
+namespace {
+
+class Example : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(example("hello"))) GTEST_SKIP() << "not built";
+  }
+};
+
+TEST_F(Example, HelloEndsByItself) {
+  Program hello("hello", {});
+  EXPECT_EQ(hello.wait(), 0) << hello.errors;
+  EXPECT_TRUE(hello.output.starts_with("Hello\nfrom\na\nfiber.\n(silence for 20 ms)\n"))
+      << hello.output;
+  EXPECT_TRUE(hello.output.ends_with("Bye.\n5 words\n")) << hello.output;
+}
+
+TEST_F(Example, PipelineCountsWhatItCanRead) {
+  const std::string path = ::testing::TempDir() + "gort_words_" + std::to_string(::getpid());
+  {
+    // Words end up on both sides of the pieces that it is read in.
+    std::ofstream file(path);
+    for (int i = 0; i < 50'000; ++i) file << "alpha beta\nalpha ";
+  }
+  Program all("pipeline", {path});
+  EXPECT_EQ(all.wait(), 0) << all.errors;
+  EXPECT_NE(all.output.find("  100000 alpha\n   50000 beta\n"), std::string::npos) << all.output;
+  Program some("pipeline", {path, "/no/such/file", path});
+  EXPECT_EQ(some.wait(), 1);
+  EXPECT_NE(some.output.find("200000 alpha"), std::string::npos) << some.output;
+  EXPECT_NE(some.errors.find("/no/such/file: No such file"), std::string::npos) << some.errors;
+  std::remove(path.c_str());
+}
+
+TEST_F(Example, EchoServerEchoes) {
+  Program server("echo_server", {"0"});
+  const uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.errors;
+  const Client a(port);
+  const Client b(port);
+  a.send("from a");
+  b.send("from b");
+  EXPECT_EQ(b.read_until("from b"), "from b");
+  EXPECT_EQ(a.read_until("from a"), "from a");
+  a.finish();
+  EXPECT_EQ(a.read_all(), "");
+  Program second("echo_server", {std::to_string(port)});
+  EXPECT_EQ(second.wait(), 1);
+  EXPECT_NE(second.errors.find("Address already in use"), std::string::npos) << second.errors;
+}
+
+}  // namespace
+}  // namespace example_tests
