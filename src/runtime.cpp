@@ -125,6 +125,7 @@ void start_sched(const options& wish) {
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
   start_sysmon();
+  open_for_visitors.store(true, std::memory_order_seq_cst);  // seq_cst: U1
 }
 
 // An M that is just making a thread finishes that first; while exiting no other follows (start_m).
@@ -158,8 +159,13 @@ void end_sched() noexcept {
   Sched& s = sched();
   join_threads(s);
   stop_sysmon();
+  open_for_visitors.store(false, std::memory_order_seq_cst);  // seq_cst: U1
   Visitor::wait_for_none();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
+  if (stacks_out() != 0) {
+    fatal("a gort::task outlives its runtime: end or detach it before the main fiber returns",
+          __FILE__, __LINE__);
+  }
   destroy_pools(s);
   netpoll_fini(s);
   delete[] s.procs;
@@ -248,9 +254,11 @@ runtime::main_guard::~main_guard() {
 }
 
 uint64_t num_fibers() noexcept {
+  const Visitor visit;
   return runtime_alive() ? count_fibers() : 0;
 }
 int procs() noexcept {
+  const Visitor visit;
   return runtime_alive() ? sched().nprocs : 0;
 }
 int num_cpus() noexcept {
@@ -262,6 +270,7 @@ const char* version() noexcept {
 
 runtime_stats stats() {
   runtime_stats r;
+  const Visitor visit;
   if (!runtime_alive()) return r;
   Sched& s = sched();
   r.fibers = count_fibers();

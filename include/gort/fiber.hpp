@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "gort/export.hpp"
 
@@ -14,19 +15,31 @@ namespace gort {
 namespace detail {
 GORT_API void sleep_until_ns(int64_t steady_ns);
 
-// steady_clock is CLOCK_MONOTONIC, gort's own clock. Saturates instead of overflowing.
+// Nanoseconds of a duration, by double where they would overflow: max and min saturate (0 stands
+// for everything before the clock's beginning).
+template <class Rep, class Period>
+int64_t saturated_ns(const std::chrono::duration<Rep, Period>& d) {
+  const double ns = std::chrono::duration<double, std::nano>(d).count();
+  if (!(ns > 0)) return 0;
+  if (ns >= 9.2e18) return INT64_MAX;
+  return std::chrono::ceil<std::chrono::nanoseconds>(d).count();
+}
+
+// steady_clock is CLOCK_MONOTONIC, gort's own clock.
 template <class Clock, class Duration>
 int64_t steady_ns(const std::chrono::time_point<Clock, Duration>& t) {
   using std::chrono::steady_clock;
   if constexpr (std::is_same_v<Clock, steady_clock>) {
-    if (t >= std::chrono::time_point<Clock, Duration>::max()) return INT64_MAX;
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(t.time_since_epoch()).count();
+    return saturated_ns(t.time_since_epoch());
   } else {
-    const auto left = t - Clock::now();
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(
-               (steady_clock::now() + std::chrono::ceil<steady_clock::duration>(left))
-                   .time_since_epoch())
-        .count();
+    using wide = std::chrono::duration<double, std::nano>;
+    const int64_t now = saturated_ns(steady_clock::now().time_since_epoch());
+    const auto clock_now = Clock::now();
+    const double left =
+        wide(t.time_since_epoch()).count() - wide(clock_now.time_since_epoch()).count();
+    if (left <= 0) return now;
+    if (left >= 9.2e18 - static_cast<double>(now)) return INT64_MAX;
+    return now + saturated_ns(t - clock_now);
   }
 }
 

@@ -177,8 +177,9 @@ struct task_payload : task_state<T> {
 
 }  // namespace detail
 
-// A joinable fiber and its result. Move-only. The destructor requests stop and joins, like
-// std::jthread, and drops an exception. One fiber or thread uses a task at a time.
+// A joinable fiber and its result. It must not outlive the runtime, which holds both ("gort:
+// fatal"). Move-only. The destructor requests stop and joins, like std::jthread, and drops an
+// exception. One fiber or thread uses a task at a time.
 template <class T>
 class [[nodiscard]] task {
  public:

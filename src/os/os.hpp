@@ -76,9 +76,9 @@ void futexwakeup(const std::atomic<uint32_t>* addr, uint32_t n) noexcept;
 // both sides, as two seq_cst fences would (Dekker). The heavy one is membarrier(PRIVATE_EXPEDITED);
 // where the kernel refuses it, light fences become real ones.
 
-extern std::atomic<bool> light_fence_is_real;  // written once by osinit(), before the first M
+extern std::atomic<bool> light_fence_is_real;  // true until osinit() can rely on membarrier
 inline void fence_light() noexcept {
-  // relaxed: constant after osinit().
+  // relaxed: F2 in fence.cpp.
   if (__builtin_expect(light_fence_is_real.load(std::memory_order_relaxed), 0)) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   } else {

@@ -16,6 +16,10 @@
 //   the
 //       expired timers, the ready descriptors and the queue's head get their turn, whatever the
 //       others do.
+//   F3  Of two turns in a row at most one is a ladder's, however long turns are: on a ladder the
+//   global
+//       queue and the queue's head go first, in between P::next and the queue do, so none starves
+//       another.
 //   F2  A turn of the ladder costs a clock reading, so it is taken every 61 turns (Go's number)
 //   when turns
 //       are short, and more often when they are long: the interval adapts so that a ladder comes
@@ -32,6 +36,7 @@ namespace gort {
 namespace {
 
 constexpr uint32_t kLadderMax = 61;  // Go's schedtick % 61: prime, so that no pattern locks onto it
+constexpr uint32_t kLadderMin = 2;   // F3
 constexpr int64_t kLadderNs = 100'000;  // a tenth of a ms late at most for timers of a busy P
 constexpr int64_t kPollGapNs =
     20'000;  // a busy P asks the kernel for descriptors at most this often
@@ -43,7 +48,7 @@ void adapt_ladder(P* p, int64_t now_ns) noexcept {
   const int64_t took = now_ns - p->ladder_at_ns;
   p->ladder_at_ns = now_ns;
   if (took > 2 * kLadderNs) {
-    p->ladder_interval = p->ladder_interval > 1 ? p->ladder_interval / 2 : 1;
+    p->ladder_interval = p->ladder_interval / 2 > kLadderMin ? p->ladder_interval / 2 : kLadderMin;
   } else if (took < kLadderNs / 2) {
     p->ladder_interval = p->ladder_interval < kLadderMax / 2 ? p->ladder_interval * 2 : kLadderMax;
   }

@@ -76,9 +76,10 @@ struct alignas(64) G {
   std::atomic<uint32_t> refs{0};       // the running fiber, and a task handle if there is one
   std::atomic<Wait*> joiner{nullptr};  // B3 in spawn.cpp
   std::byte* stack_top = nullptr;      // end of the slot
-  size_t stack_bytes = 0;              // size of the slot with its guard
-  void* stack_low = nullptr;           // lowest usable address
-  void* stack_start = nullptr;         // where the first frame stands
+  bool counted = false;         // in a `spawned` count since fiber_create() (threads without a P)
+  size_t stack_bytes = 0;       // size of the slot with its guard
+  void* stack_low = nullptr;    // lowest usable address
+  void* stack_start = nullptr;  // where the first frame stands
 
   // Shown in reports.
   uint64_t id = 0;

@@ -121,9 +121,8 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
   w->cause = cause;
   G* g = w->g;
   // relaxed: a count; the fiber is woken after it, and sleepers look behind fences of their own.
-  if (Sched* s = live_sched.load(std::memory_order_relaxed); s != nullptr) {
-    s->poller->waiters.fetch_sub(1, std::memory_order_relaxed);
-  }
+  // The fiber keeps the runtime alive until it is woken.
+  sched().poller->waiters.fetch_sub(1, std::memory_order_relaxed);
   return g;
 }
 
@@ -188,8 +187,8 @@ int attach(PollDesc* pd) noexcept {
   if (pd->runtime.load(std::memory_order_acquire) == poller->runtime_id) return 0;
   LockGuard guard(pd->lock);
   if (pd->runtime.load(std::memory_order_relaxed) == poller->runtime_id) return 0;
-  const int error =
-      os::epoll_add(poller->epfd, pd->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag(pd));
+  const int error = os::epoll_add(poller->epfd, pd->fd,
+                                  EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag(pd));
   if (error < 0) return error;
   pd->runtime.store(poller->runtime_id, std::memory_order_release);
   return 0;
@@ -291,8 +290,8 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
 }
 
 bool netpoll_hangup_seen(const PollDesc* pd) noexcept {
-  // acquire: written before the wake-up.
-  return pd->hangup.load(std::memory_order_acquire);
+  // seq_cst: after the reader's look at the word; see netpoll().
+  return pd->hangup.load(std::memory_order_seq_cst);
 }
 
 void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept {
@@ -313,6 +312,7 @@ void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept
 }
 
 void netpoll_evict(PollDesc* pd) noexcept {
+  const Visitor visit;
   pd->closing.store(true, std::memory_order_seq_cst);  // seq_cst: P2
   for (Direction& d : pd->direction) {
     if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
@@ -321,6 +321,7 @@ void netpoll_evict(PollDesc* pd) noexcept {
 }
 
 void netpoll_close(PollDesc* pd) noexcept {
+  const Visitor visit;
   for (Direction& d : pd->direction) TimerHeap::stop(&d.timer);
   if (runtime_alive() &&
       pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {
@@ -382,9 +383,11 @@ void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
     }
     PollDesc* pd = untag(e.data);
     if (pd == nullptr) continue;
-    constexpr uint32_t kEnd = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
-    // release: before the wake-up; read by netpoll_hangup_seen().
-    if ((e.events & kEnd) != 0) pd->hangup.store(true, std::memory_order_release);
+    // Urgent data ends a read short of what is queued, as a hang-up does (E2 in src/net/fd.hpp).
+    constexpr uint32_t kEnd = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI;
+    // seq_cst: before the look at the word in unblock(). A reader that consumes an edge of this
+    // event which it found ready already sees the flag (netpoll_hangup_seen).
+    if ((e.events & kEnd) != 0) pd->hangup.store(true, std::memory_order_seq_cst);
     if ((e.events & (EPOLLIN | kEnd)) != 0) {
       if (G* g = unblock(pd->direction[0], kReady, WakeCause::notified)) out.push_back(g);
     }

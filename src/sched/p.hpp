@@ -67,7 +67,7 @@ struct alignas(64) P {
   std::atomic<G*> next{nullptr};
   uint32_t next_streak = 0;  // how often in a row `next` went before the queue
   uint32_t countdown = 1;    // scheduling points until the full ladder (find.cpp)
-  uint32_t ladder_interval = 1;
+  uint32_t ladder_interval = 2;
   int64_t ladder_at_ns = 0;  // when the full ladder last ran
   std::atomic<uint32_t> tick{
       0};  // turns of the loop; sysmon and thieves see from it whether P moves

@@ -11,17 +11,17 @@
 namespace gort {
 namespace {
 
-// S2 for a wait without a lock: before commit (or the timer) has put it in, a requester's cancel
-// finds nothing to take out. So the look comes afterwards, with the Wait held by an inspector's
-// count.
+// A wait without a lock: from the moment that the timer or commit has put it in, it may be over,
+// and a requester's cancel finds nothing to take out before. So the far side holds the Wait by an
+// inspector's count, and looks for a stop request afterwards (S2).
 void park_by_commit(M* m, G* g, Wait* w) noexcept {
   g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
   // release: publishes the Wait to requesters (S1).
-  g->wait.store(w, std::memory_order_release);
+  if (w->cancel != nullptr) g->wait.store(w, std::memory_order_release);
   if (w->timer != nullptr) timer_add(m->p, w->timer);
   if (!w->commit(w)) ready(g);  // the wake-up came first; nobody else has seen this Wait
   os::fence_light();            // S2: the commit before the look at stop_requested
-  if (__builtin_expect(stop_due(g), 0)) return cancel_wait(g);
+  if (w->cancel != nullptr && __builtin_expect(stop_due(g), 0)) return cancel_wait(g);
   // release: as in cancel_wait().
   g->inspectors.fetch_sub(1, std::memory_order_release);
 }
@@ -31,7 +31,7 @@ void park_after(M* m, G* g, void* arg) noexcept {
   auto* w = static_cast<Wait*>(arg);
   set_state(g, GState::waiting);
   g->reason = w->reason;
-  if (w->lock == nullptr && w->cancel != nullptr) return park_by_commit(m, g, w);
+  if (w->lock == nullptr) return park_by_commit(m, g, w);
   bool inspect = false;
   if (w->cancel != nullptr) {
     // release: publishes the Wait to requesters (S1).
@@ -42,12 +42,9 @@ void park_after(M* m, G* g, void* arg) noexcept {
       inspect = true;
     }
   }
+  // A time limit that passes at once makes the fiber wait for this lock before it leaves its Wait.
   if (w->timer != nullptr) timer_add(m->p, w->timer);
-  if (w->lock != nullptr) {
-    w->lock->unlock();
-  } else if (!w->commit(w)) {
-    ready(g);  // the wake-up came first; nobody else has seen this Wait
-  }
+  w->lock->unlock();
   if (inspect) cancel_wait(g);
 }
 
@@ -66,7 +63,8 @@ inline void close_wait(G* g) noexcept {
 
 // A foreign thread waits on a word of its own; there is no far side, and no timer but the futex's.
 WakeCause park_thread(G* g, Wait& w) noexcept {
-  const int64_t until = w.timer != nullptr ? w.timer->when_ns : kNever;
+  // Times before the clock's beginning are as good as its beginning, and safe to subtract from.
+  const int64_t until = w.timer == nullptr ? kNever : w.timer->when_ns < 0 ? 0 : w.timer->when_ns;
   // relaxed: the object's lock (or commit's own ordering) publishes both to the waker.
   g->thread_word.store(0, std::memory_order_relaxed);
   g->state.store(GState::waiting, std::memory_order_relaxed);
@@ -132,12 +130,16 @@ WakeCause park(Wait& w) noexcept {
     GORT_CHECK(g->kind == GKind::thread, "R2: g0 never waits");
     return park_thread(g, w);
   }
-  if (__builtin_expect(m->p == nullptr, 0)) m = reenter_from_blocking();
+  if (__builtin_expect(m->p == nullptr, 0)) {
+    GORT_CHECK(w.lock == nullptr, "R3: a P is taken before an object's lock");
+    m = reenter_from_blocking();
+  }
   // A fiber that unwinds is not interrupted: the request is thrown by its next ordinary wait.
   if (__builtin_expect(m->eh->uncaught != 0, 0)) w.cancel = nullptr;
   m->p->counters.parks.add();
+  const bool looked_at = w.cancel != nullptr || w.lock == nullptr;
   switch_to(m, g, next_or_g0(m), park_after, &w);
-  if (w.cancel != nullptr) close_wait(g);
+  if (looked_at) close_wait(g);
   return w.cause;
 }
 
@@ -169,9 +171,9 @@ void ready(G* g) noexcept {
   wake_if_idle();
 }
 
-void ready_list(GList& list) noexcept {
-  M* m = current_m();
-  P* p = m != nullptr ? m->p : nullptr;
+namespace {
+
+void ready_list_on(P* p, GList& list) noexcept {
   GList global;
   while (G* g = list.pop_front()) {
     if (g->kind == GKind::thread) {
@@ -191,6 +193,17 @@ void ready_list(GList& list) noexcept {
     fence();  // I1
     wake_if_idle();
   }
+}
+
+}  // namespace
+
+void ready_list(GList& list) noexcept {
+  if (list.empty()) return;
+  M* m = current_m();
+  P* p = m != nullptr ? m->p : nullptr;
+  if (p != nullptr) return ready_list_on(p, list);
+  const Visitor visit;
+  ready_list_on(nullptr, list);
 }
 
 void yield_fiber() noexcept {

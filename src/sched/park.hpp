@@ -13,6 +13,8 @@
 //   publishes
 //       G::wait, arms the timer, and last releases the lock or calls commit. Nothing of the Wait is
 //       touched by it afterwards (but see S1).
+//   R3  Whoever parks with a lock has a P already (inside blocking() it is taken before the lock):
+//       getting one may need a turn of a fiber that waits for that very lock.
 //   W1  One Wait, one wake-up, one winner. With one source the object's lock decides (who dequeues
 //   the
 //       Wait wakes); with a timer beside it, claim() decides. The loser touches nothing of the

@@ -68,6 +68,14 @@ StackTotals stack_totals() noexcept {
   return t;
 }
 
+size_t stacks_out() noexcept {
+  size_t out = 0;
+  for (auto& p : sched().pools) {
+    if (StackPool* pool = p.load(std::memory_order_acquire)) out += pool->stats().slots_out;
+  }
+  return out;
+}
+
 size_t warm_stacks() noexcept {
   size_t warm = 0;
   for (auto& p : sched().pools) {

@@ -31,6 +31,9 @@ struct StackTotals {
 // Gives resident memory of free stacks back, at most max_slots of them. Returns bytes released.
 size_t scavenge_stacks(size_t max_slots) noexcept;
 
+// Stacks in somebody's hands; the fibers that a P keeps for reuse are among them.
+[[nodiscard]] size_t stacks_out() noexcept;
+
 // Free stacks that may still hold resident pages.
 [[nodiscard]] size_t warm_stacks() noexcept;
 

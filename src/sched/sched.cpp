@@ -4,6 +4,7 @@ namespace gort {
 
 constinit std::atomic<Sched*> live_sched{nullptr};
 constinit std::atomic<int> foreign_parked{0};
+constinit std::atomic<bool> open_for_visitors{false};
 constinit std::atomic<int> Visitor::count{0};
 
 void Visitor::wait_for_none() noexcept {

@@ -63,6 +63,7 @@ struct Sched {
   std::atomic<uint64_t> next_gid{1};
   std::atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
 
+  Counter foreign_ended;    // under lock: of those, never started
   Counter foreign_spawned;  // under lock: fibers started by foreign threads
   Counter handoffs;         // under lock
 
@@ -80,9 +81,12 @@ extern std::atomic<int> foreign_parked;
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
 extern std::atomic<Sched*> live_sched;
 
-// A thread that is no M holds one of these while it touches the runtime for a fiber that it is
-// about to wake: the end of run() waits for it (U1: Sched is not freed before every visitor has
-// left; the visitor comes in while the fiber it has won still keeps the runtime alive).
+// A thread that is no M holds one of these while it touches the runtime.
+//
+//   U1  Sched is not freed before every visitor has left. The end of run() closes the door
+//       (open_for_visitors), then waits until nobody is in; a visitor raises the count, then looks
+//       at the door (runtime_alive), unless a fiber that it has won to wake keeps the runtime
+//       alive.
 class Visitor {
  public:
   Visitor() noexcept { count.fetch_add(1, std::memory_order_seq_cst); }  // seq_cst: U1
@@ -100,9 +104,12 @@ class Visitor {
 [[nodiscard]] inline Sched& sched() noexcept {
   return *live_sched.load(std::memory_order_relaxed);
 }
+// True from the start of a runtime until its last M has ended. A foreign thread asks as a Visitor.
+extern std::atomic<bool> open_for_visitors;
 [[nodiscard]] inline bool runtime_alive() noexcept {
-  // acquire: a foreign thread may learn of the runtime from here alone.
-  return live_sched.load(std::memory_order_acquire) != nullptr;
+  // seq_cst: U1, behind the visitor's count; a foreign thread may learn of the runtime from here
+  // alone.
+  return open_for_visitors.load(std::memory_order_seq_cst);
 }
 
 }  // namespace gort

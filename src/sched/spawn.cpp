@@ -33,6 +33,7 @@
 #include <exception>
 #include <system_error>
 #include <typeinfo>
+#include <utility>
 
 #include "gort/detail/fiber.hpp"
 #include "gort/errors.hpp"
@@ -165,11 +166,32 @@ uint64_t next_fiber_id(P* p) noexcept {
   return p->next_id++;
 }
 
-void count_spawn() noexcept {
-  if (P* p = current_p(); p != nullptr) return p->counters.spawned.add();
+// A thread without a P counts its fiber before it takes a stack, so that the runtime does not end
+// before that fiber has (B4). False: it is ending.
+bool admit_foreign() noexcept {
   Sched& s = sched();
   LockGuard guard(s.lock);
+  // relaxed: under the lock.
+  if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return false;
   s.foreign_spawned.add();
+  return true;
+}
+
+void count_spawn(G* g) noexcept {
+  if (std::exchange(g->counted, false)) return;
+  if (P* p = current_p(); p != nullptr) return p->counters.spawned.add();
+  (void)admit_foreign();  // made by a fiber that is inside blocking() by now: it keeps the runtime
+}
+
+// Takes that back for a fiber that was never started.
+void dismiss_foreign() noexcept {
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    s.foreign_ended.add_release();  // B4
+  }
+  os::fence_light();  // as in end_after()
+  if (s.phase.load(std::memory_order_relaxed) != Phase::running) exit_if_last();
 }
 
 // The far side of a fiber's last switch.
@@ -247,6 +269,7 @@ uint64_t count_fibers() noexcept {
   Sched& s = sched();
   uint64_t ended = 0;
   uint64_t spawned = 0;
+  ended += s.foreign_ended.get_acquire();
   for (int i = 0; i < s.nprocs; ++i) ended += s.procs[i].counters.ended.get_acquire();  // B4: first
   for (int i = 0; i < s.nprocs; ++i) spawned += s.procs[i].counters.spawned.get_acquire();
   spawned += s.foreign_spawned.get_acquire();
@@ -278,10 +301,27 @@ void drain_free(P* p) noexcept {
 
 namespace detail {
 
-new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align) {
-  if (!runtime_alive())
+namespace {
+
+// A stack for a thread that has no P, counted. nullptr: no memory.
+G* take_dead_foreign(const attrs* a) {
+  const Visitor visit;
+  if (!runtime_alive() || !admit_foreign()) {
     throw std::logic_error("gort: no runtime is alive (start one with gort::run)");
+  }
   G* g = take_dead(a);
+  if (g == nullptr) {
+    dismiss_foreign();
+  } else {
+    g->counted = true;
+  }
+  return g;
+}
+
+}  // namespace
+
+new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align) {
+  G* g = current_p() != nullptr ? take_dead(a) : take_dead_foreign(a);
   if (g == nullptr) {
     throw std::system_error(ENOMEM, std::system_category(), "gort: no memory for a fiber's stack");
   }
@@ -295,8 +335,11 @@ new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_alig
 }
 
 void fiber_abandon(G* g) noexcept {
+  const Visitor visit;  // rare: the function or an argument threw while it was moved in
+  const bool counted = std::exchange(g->counted, false);
   g->payload_destroy = nullptr;
   recycle(g);
+  if (counted) dismiss_foreign();
 }
 
 namespace {
@@ -314,7 +357,7 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   M* m = current_m();
   g->parent_id = m != nullptr ? m->cur->id : 0;
   g->id = next_fiber_id(m != nullptr ? m->p : nullptr);
-  count_spawn();
+  count_spawn(g);
   // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here:
   // store, light fence, load against its store of the phase, heavy fence, stores to every slot.
   g->stop_requested.store(false, std::memory_order_relaxed);

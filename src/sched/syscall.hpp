@@ -1,6 +1,7 @@
 // syscall: a fiber blocks its thread; its P goes on without it.
 #pragma once
 
+#include "sched/current.hpp"
 #include "sched/m.hpp"
 
 namespace gort {
@@ -11,6 +12,12 @@ namespace gort {
 
 // Gets a P again, waiting in line if none is idle.
 void leave_blocking() noexcept;
+
+// True for a fiber inside blocking().
+[[nodiscard]] inline bool lacks_p() noexcept {
+  const M* m = current_m();
+  return m != nullptr && m->p == nullptr;
+}
 
 // For a runtime call from inside blocking(): the fiber gets a P before it goes on. Returns its M.
 M* reenter_from_blocking() noexcept;

@@ -141,7 +141,9 @@ void sysmon_main(void*) noexcept {
   while (!exiting(s)) {
     (void)s.sysmon_note.sleep_for(sleep_ns);
     const int64_t now = os::nanotime();
-    const bool busy = wake_passed_over(s, *w) | wake_for_timers(s, now) | poll_network(s, now);
+    bool busy = wake_passed_over(s, *w);
+    busy = wake_for_timers(s, now) || busy;
+    busy = poll_network(s, now) || busy;
     sleep_ns = busy ? kMinNs : sleep_ns < kMaxNs ? sleep_ns * 2 : kMaxNs;
     if (const int64_t due = orphaned_timer(s); due != kNever) {
       sleep_ns = std::clamp(due - now, kTimerMinNs, sleep_ns);

@@ -22,6 +22,7 @@
 
 #include "sched/park.hpp"
 #include "sched/stop.hpp"
+#include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 
 namespace gort::detail {
@@ -218,6 +219,13 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
 
 // Called with the lock held; the far side of the park releases it.
 op_status chan_core::wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason) {
+  if (__builtin_expect(lacks_p(), 0)) {
+    // Inside blocking(). Getting a P may take a turn of the very fiber that wants our lock (R3 in
+    // park.hpp), so it comes first, and then the channel is looked at anew.
+    lock_.unlock();
+    reenter_from_blocking();
+    return &queue == &senders_ ? send(element, deadline_ns) : recv(element, deadline_ns);
+  }
   if (__builtin_expect(stop_pending(), 0)) {
     lock_.unlock();
     deliver_stop();

@@ -78,7 +78,7 @@ Parked* ParkingBucket::pop(const void* address) noexcept {
 }
 
 ParkingBucket& prepare_to_queue(Parked& w, const void* address, WaitReason reason) noexcept {
-  if (const M* m = current_m(); m != nullptr && m->p == nullptr) reenter_from_blocking();
+  if (lacks_p()) reenter_from_blocking();
   w.address = address;
   w.reason = reason;
   w.bucket = &parking_lot.bucket_for(address);

@@ -227,6 +227,15 @@ TEST_F(FatalDeathTest, AFiberDestroysItsOwnHandle) {
               KilledBySignal(SIGABRT), "gort: fatal");
 }
 
+TEST_F(FatalDeathTest, ATaskOutlivesItsRuntime) {
+  EXPECT_EXIT(
+      {
+        task<int> kept;
+        run([&kept] { kept = spawn([] { return 1; }); });
+      },
+      KilledBySignal(SIGABRT), "gort: fatal: a gort::task outlives its runtime");
+}
+
 TEST_F(FatalDeathTest, AFiberDestroysTheRuntime) {
   EXPECT_EXIT(
       {

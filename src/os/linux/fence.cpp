@@ -3,7 +3,8 @@
 //
 // F1: after fence_heavy() returns, every thread of the process has executed a full barrier since
 //     fence_heavy() began, or executes fence_light() as a real seq_cst fence.
-// F2: light_fence_is_real is decided before the first M exists and never changes.
+// F2: light_fence_is_real is true until osinit() has registered the process; then it is false for
+//     good, and a heavy fence follows at once for those who relied on real ones until then.
 //
 // Rejected: a seq_cst fence on both sides (about 5 ns on the hot side, at every entry into the
 // runtime, to spare microseconds on a side that runs a few times a second); mprotect of a dummy
@@ -20,7 +21,7 @@
 
 namespace gort::os {
 
-std::atomic<bool> light_fence_is_real{false};
+constinit std::atomic<bool> light_fence_is_real{true};
 
 namespace {
 
@@ -31,23 +32,19 @@ long membarrier(int command) noexcept {
 }  // namespace
 
 void fence_init() noexcept {
-  const long rc = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-  // relaxed: no other M exists yet (F2); creating a thread publishes it.
-  light_fence_is_real.store(rc != 0, std::memory_order_relaxed);
+  if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0) return;
+  // relaxed: the heavy fence below orders it (F2); foreign threads may be using locks already.
+  light_fence_is_real.store(false, std::memory_order_relaxed);
+  fence_heavy();
 }
 
 void fence_heavy() noexcept {
   // The kernel puts a full barrier on the calling thread only if another one runs; ours is cheap
   // beside the call, so it is always there. seq_cst: this is the Dekker fence of the rare side.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  // relaxed: constant since osinit() (F2).
+  // relaxed: behind the fence; while it is true, light fences are real ones (F2).
   if (light_fence_is_real.load(std::memory_order_relaxed)) return;
-  long rc = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-  if (rc == -EPERM) {
-    // Not registered: osinit() has not run in this process.
-    membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-    rc = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-  }
+  const long rc = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
   if (rc != 0) fatal_value("F1: membarrier failed", rc, __FILE__, __LINE__);
 }
 
