@@ -132,7 +132,7 @@ def main():
     table(samples)
     here = machine()
     print(f"{here['cpu']}, {here['cpus']} CPUs, Linux {here['kernel']}; medians of {args.repeat}, "
-          "programs run alternately; a ratio below 1 of a time is in gort's favour.")
+          "programs run alternately; a ratio below 1 is in gort's favour, but of rates above 1.")
     if args.out:
         save(args.out, args.repeat, samples)
         print(f"All values are in {args.out}.")

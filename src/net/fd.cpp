@@ -35,18 +35,17 @@ Fd* Fd::adopt(int fd, int* error) noexcept {
   return self;
 }
 
-// ---- Operations
-// ------------------------------------------------------------------------------------
+// ---- Operations ---------------------------------------------------------------------------------
 
 // Deadline and closing come first, also when data is there: netpoll_wait() checks them as well.
 int Fd::prepare(PollMode mode) {
-  Side& s = side(mode);
-  const bool wait = s.readiness == Readiness::refused ||
-                    (s.readiness == Readiness::exhausted && !netpoll_hangup_seen(poll_));  // E2
+  Readiness& known = readiness(mode);
+  const bool wait = known == Readiness::refused ||
+                    (known == Readiness::exhausted && !netpoll_hangup_seen(poll_));  // E2
   const PollResult r = wait ? netpoll_wait(poll_, mode) : netpoll_check(poll_, mode);
   switch (r) {
     case PollResult::ready:
-      s.readiness = Readiness::unknown;
+      known = Readiness::unknown;
       return 0;
     case PollResult::timeout:
       return -ETIMEDOUT;
@@ -62,15 +61,14 @@ int Fd::prepare(PollMode mode) {
 template <class Call>
 long Fd::transfer(PollMode mode, size_t bytes, Call&& call) {
   bytes = std::min(bytes, kIoBytesMax);
-  Side& s = side(mode);
   for (;;) {
     if (const int error = prepare(mode); error != 0) return error;
     const long n = call(bytes);
     if (n == -EAGAIN) {
-      s.readiness = Readiness::refused;
+      readiness(mode) = Readiness::refused;
     } else if (n != -EINTR) {
       // E1
-      if (n > 0 && static_cast<size_t>(n) < bytes) s.readiness = Readiness::exhausted;
+      if (n > 0 && static_cast<size_t>(n) < bytes) readiness(mode) = Readiness::exhausted;
       return n;
     }
   }
@@ -82,7 +80,7 @@ long Fd::read_some(void* to, size_t bytes) {
   // Zero bytes must not look like the end of the stream, nor wait.
   if (bytes == 0)
     return netpoll_check(poll_, PollMode::read) == PollResult::timeout ? -ETIMEDOUT : 0;
-  return transfer(PollMode::read, bytes, [&](size_t n) { return sys::recv(fd_, to, n); });
+  return transfer(PollMode::read, bytes, [&](size_t n) { return os::sock_recv(fd_, to, n); });
 }
 
 long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
@@ -90,7 +88,7 @@ long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
   if (turn.error() != 0) return turn.error();
   while (*done < bytes) {
     const long n = transfer(PollMode::read, bytes - *done,
-                            [&](size_t room) { return sys::recv(fd_, to + *done, room); });
+                            [&](size_t room) { return os::sock_recv(fd_, to + *done, room); });
     if (n <= 0) return n;
     *done += static_cast<size_t>(n);
   }
@@ -103,7 +101,7 @@ long Fd::write_some(const void* from, size_t bytes) {
   if (bytes == 0) {
     return netpoll_check(poll_, PollMode::write) == PollResult::timeout ? -ETIMEDOUT : 0;
   }
-  return transfer(PollMode::write, bytes, [&](size_t n) { return sys::send(fd_, from, n); });
+  return transfer(PollMode::write, bytes, [&](size_t n) { return os::sock_send(fd_, from, n); });
 }
 
 long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
@@ -111,7 +109,7 @@ long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
   if (turn.error() != 0) return turn.error();
   while (*done < bytes) {
     const long n = transfer(PollMode::write, bytes - *done,
-                            [&](size_t left) { return sys::send(fd_, from + *done, left); });
+                            [&](size_t left) { return os::sock_send(fd_, from + *done, left); });
     if (n < 0) return n;
     *done += static_cast<size_t>(n);
   }
@@ -125,7 +123,7 @@ long Fd::accept() {
     if (const int error = prepare(PollMode::read); error != 0) return error;
     const int fd = sys::accept(fd_);
     if (fd == -EAGAIN) {
-      side(PollMode::read).readiness = Readiness::refused;
+      readiness(PollMode::read) = Readiness::refused;
     } else if (fd != -EINTR && fd != -ECONNABORTED) {  // the latter: a peer that has gone again
       return fd;
     }
@@ -136,7 +134,7 @@ long Fd::finish_connect() {
   const Turn turn(*this, PollMode::write);
   if (turn.error() != 0) return turn.error();
   for (;;) {
-    side(PollMode::write).readiness = Readiness::refused;
+    readiness(PollMode::write) = Readiness::refused;
     if (const int error = prepare(PollMode::write); error != 0) return error;
     int error = 0;
     if (const int rc = sys::get_option(fd_, SOL_SOCKET, SO_ERROR, &error); rc != 0) return rc;
@@ -156,8 +154,7 @@ int Fd::set_deadline(PollMode mode, int64_t when_ns) noexcept {
   return 0;
 }
 
-// ---- Turns
-// -----------------------------------------------------------------------------------------
+// ---- Turns --------------------------------------------------------------------------------------
 
 int Fd::take_turn(PollMode mode) {
   // relaxed: the exchange below checks it again.
@@ -198,7 +195,7 @@ int Fd::queue_for_turn(PollMode mode) {
       return 0;
     }
   }
-  side(mode).queue.push(&w);  // F3
+  queue(mode).push(&w);  // F3
   switch (park(w)) {
     case WakeCause::notified:  // the turn was passed to us; our reference now is the operation's
       return 0;
@@ -225,8 +222,8 @@ void Fd::pass_turn(PollMode mode) noexcept {
 
 void Fd::pass_turn_on(PollMode mode) noexcept {
   lock_.lock();
-  Queue& queue = side(mode).queue;
-  Waiter* w = queue.pop();
+  Queue& waiting = queue(mode);
+  Waiter* w = waiting.pop();
   // Both as in pass_turn(); nobody but us can change the flag (F3).
   if (w == nullptr) {
     const uint64_t before = word_.fetch_sub(taken_bit(mode) + kRef, std::memory_order_acq_rel);
@@ -234,7 +231,7 @@ void Fd::pass_turn_on(PollMode mode) noexcept {
     if (before < 2 * kRef) last_out();
     return;
   }
-  if (queue.first == nullptr) word_.fetch_and(~queued_bit(mode), std::memory_order_relaxed);
+  if (waiting.first == nullptr) word_.fetch_and(~queued_bit(mode), std::memory_order_relaxed);
   G* g = w->g;
   w->cause = WakeCause::notified;
   word_.fetch_sub(kRef, std::memory_order_acq_rel);  // never the last: w has one
@@ -247,17 +244,16 @@ bool Fd::cancel(Wait* wait) noexcept {
   auto* w = static_cast<Waiter*>(wait);
   Fd& self = *w->fd;
   LockGuard guard(self.lock_);
-  Queue& queue = self.side(w->mode).queue;
-  if (!queue.remove(w)) return false;
+  Queue& waiting = self.queue(w->mode);
+  if (!waiting.remove(w)) return false;
   // relaxed: F3, under the lock.
-  if (queue.first == nullptr) {
+  if (waiting.first == nullptr) {
     self.word_.fetch_and(~queued_bit(w->mode), std::memory_order_relaxed);
   }
   return true;
 }
 
-// ---- References and closing
-// --------------------------------------------------------------------------
+// ---- References and closing ---------------------------------------------------------------------
 
 bool Fd::take_ref() noexcept {
   uint64_t word = word_.load(std::memory_order_relaxed);  // relaxed: checked by the exchange
@@ -302,7 +298,7 @@ void Fd::close() noexcept {
     GList woken;
     lock_.lock();
     for (const PollMode mode : {PollMode::read, PollMode::write}) {
-      while (Waiter* w = side(mode).queue.pop()) {
+      while (Waiter* w = queue(mode).pop()) {
         w->cause = WakeCause::closed;
         woken.push_back(w->g);
       }
@@ -336,8 +332,7 @@ void Fd::destroy() noexcept {
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
-// ---- Queue
-// --------------------------------------------------------------------------------------------
+// ---- Queue --------------------------------------------------------------------------------------
 
 void Fd::Queue::push(Waiter* w) noexcept {
   w->next = nullptr;

@@ -5,19 +5,16 @@
 // from under an operation, and reads that do not ask the kernel twice.
 //
 //   F1  The descriptor is closed, and its poller record recycled, by whoever brings the references
-//   of
-//       word_ to zero, once. The handle holds one reference until close(), every operation one,
+//       of word_ to zero, once. The handle holds one reference until close(), every operation one,
 //       every waiter for a turn one. So an operation never meets a descriptor number that belongs
 //       to another.
 //   F2  kClosing is set once and stays. No operation begins after it; those under way are woken by
 //       netpoll_evict(), waiters for a turn by close() itself.
 //   F3  kReadQueued (kWriteQueued) is set exactly while the queue of that side is not empty; both
-//   change
-//       under lock_ only. A turn that is given up with the flag set passes to the first in the
-//       queue without ever being free: first come, first served.
+//       change under lock_ only. A turn that is given up with the flag set passes to the first in
+//       the queue without ever being free: first come, first served.
 //   F4  Memory is counted apart (owners_): the handle, and every call of close(). So a fiber that
-//   close()
-//       has woken may destroy the handle while close() is still returning.
+//       close() has woken may destroy the handle while close() is still returning.
 //
 // When a read may wait without asking the kernel first (the same for writes with "full" for
 // "empty"): descriptors are registered edge-triggered, so waiting is right only if an edge is still
@@ -25,19 +22,16 @@
 // short read too:
 //
 //   E1  A read from a TCP socket returns less than was asked for only when the receive queue was
-//   empty
-//       at that moment. Bytes that arrive later raise a new edge, and an edge that was raised
+//       empty at that moment. Bytes that arrive later raise a new edge, and an edge that was raised
 //       before the read is remembered or was consumed by an earlier wait; both ways nothing is
 //       lost. So per request a server pays for one read, not for a second one that says EAGAIN.
 //   E2  What E1 does not say: that the stream goes on. If the end or an error was reported by the
-//   same
-//       edge as the data, no further edge will come. The poller stores this before it marks the
-//       edge, so it is visible to whoever consumed that edge; netpoll_hangup_seen() then makes the
-//       next read ask. If it is reported by a later edge, that edge is remembered and ends the
+//       same edge as the data, no further edge will come. The poller stores this before it marks
+//       the edge, so it is visible to whoever consumed that edge; netpoll_hangup_seen() then makes
+//       the next read ask. If it is reported by a later edge, that edge is remembered and ends the
 //       wait.
 //   E3  Requests are cut to kIoBytesMax, below the kernel's own limit, so that "less than asked
-//   for" is
-//       what the socket had and not what the kernel was willing to do.
+//       for" is what the socket had and not what the kernel was willing to do.
 //
 // E1 does not hold for accept, where every call takes one: it goes on until EAGAIN.
 //
@@ -59,7 +53,7 @@
 
 namespace gort::net::detail {
 
-class Fd {
+class alignas(64) Fd {
  public:
   // Takes over a non-blocking socket; closes it and returns nullptr on failure (*error = errno).
   [[nodiscard]] static Fd* adopt(int fd, int* error) noexcept;
@@ -110,11 +104,6 @@ class Fd {
     void push(Waiter* w) noexcept;
     Waiter* pop() noexcept;
     bool remove(Waiter* w) noexcept;
-  };
-
-  struct Side {
-    Readiness readiness = Readiness::unknown;
-    Queue queue;  // under lock_
   };
 
   // The turn of one direction, for a scope.
@@ -169,7 +158,8 @@ class Fd {
   Fd(int fd, PollDesc* poll) noexcept : fd_(fd), poll_(poll) {}
   ~Fd() = default;
 
-  Side& side(PollMode m) noexcept { return sides_[static_cast<size_t>(m)]; }
+  Readiness& readiness(PollMode m) noexcept { return readiness_[static_cast<size_t>(m)]; }
+  Queue& queue(PollMode m) noexcept { return queues_[static_cast<size_t>(m)]; }
 
   [[nodiscard]] int take_turn(PollMode mode);  // 0 or -errno; throws gort::stopped
   [[nodiscard]] int queue_for_turn(PollMode mode);
@@ -187,13 +177,15 @@ class Fd {
   template <class Call>
   long transfer(PollMode mode, size_t bytes, Call&& call);
 
+  // What an operation touches stands in the first line.
   const int fd_;
+  Readiness readiness_[2] = {Readiness::unknown, Readiness::unknown};
+  Lock lock_;
   PollDesc* const poll_;
   std::atomic<uint64_t> word_{kRef};
-  Side sides_[2];
-  Lock lock_;
-  bool gone_ = false;  // under lock_
+  Queue queues_[2];    // under lock_
   Queue closers_;      // under lock_: those who wait for gone_
+  bool gone_ = false;  // under lock_
   std::atomic<uint32_t> owners_{1};
 };
 

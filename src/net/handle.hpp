@@ -14,7 +14,7 @@ namespace gort::net::detail {
 // Sets ec from a result or -errno; the result, or 0 where there is none.
 inline size_t settle(long result, std::error_code& ec) noexcept {
   if (result >= 0) {
-    ec.clear();
+    if (ec) ec.clear();  // nearly always clear already, and clearing asks libstdc++ for a category
     return static_cast<size_t>(result);
   }
   ec.assign(static_cast<int>(-result), std::generic_category());

@@ -34,14 +34,6 @@ T result(T r) noexcept {
   return result(::connect(fd, address, bytes));
 }
 
-[[gnu::noinline]] long recv(int fd, void* to, size_t bytes) noexcept {
-  return result(::recv(fd, to, bytes, 0));
-}
-
-[[gnu::noinline]] long send(int fd, const void* from, size_t bytes) noexcept {
-  return result(::send(fd, from, bytes, MSG_NOSIGNAL));
-}
-
 [[gnu::noinline]] int shutdown_write(int fd) noexcept {
   return result(::shutdown(fd, SHUT_WR));
 }

@@ -17,8 +17,6 @@ int accept(int fd) noexcept;
 int bind(int fd, const sockaddr* address, socklen_t bytes) noexcept;
 int listen(int fd) noexcept;  // with the longest queue the kernel allows
 int connect(int fd, const sockaddr* address, socklen_t bytes) noexcept;
-long recv(int fd, void* to, size_t bytes) noexcept;
-long send(int fd, const void* from, size_t bytes) noexcept;  // never raises SIGPIPE
 int shutdown_write(int fd) noexcept;
 int set_option(int fd, int level, int name, int value) noexcept;
 int get_option(int fd, int level, int name, int* value) noexcept;

@@ -28,8 +28,7 @@ tcp_listener::~tcp_listener() {
   if (fd_ != nullptr) fd_->destroy();
 }
 
-// ---- Listening
-// -----------------------------------------------------------------------------------------
+// ---- Listening ----------------------------------------------------------------------------------
 
 namespace {
 
@@ -89,8 +88,7 @@ tcp_listener tcp_listener::listen(const endpoint& at) {
   return or_throw("gort: listen", [&](std::error_code& ec) { return listen(at, ec); });
 }
 
-// ---- Accepting and the rest
-// ------------------------------------------------------------------------------
+// ---- Accepting and the rest ---------------------------------------------------------------------
 
 tcp_stream tcp_listener::accept(std::error_code& ec) {
   const long fd = fd_ == nullptr ? kNoSocket : fd_->accept();

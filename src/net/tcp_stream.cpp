@@ -29,8 +29,7 @@ tcp_stream::~tcp_stream() {
   if (fd_ != nullptr) fd_->destroy();
 }
 
-// ---- Reading and writing
-// -----------------------------------------------------------------------------
+// ---- Reading and writing ------------------------------------------------------------------------
 
 size_t tcp_stream::read_some(std::span<std::byte> to, std::error_code& ec) {
   return settle(fd_ == nullptr ? kNoSocket : fd_->read_some(to.data(), to.size()), ec);
@@ -76,8 +75,7 @@ void tcp_stream::shutdown_write() {
   or_throw("gort: shutdown", [&](std::error_code& ec) { shutdown_write(ec); });
 }
 
-// ---- The rest of the handle
-// --------------------------------------------------------------------------
+// ---- The rest of the handle ---------------------------------------------------------------------
 
 void tcp_stream::close() noexcept {
   if (fd_ != nullptr) fd_->close();
@@ -144,8 +142,7 @@ endpoint tcp_stream::remote_endpoint() const {
                   [&](std::error_code& ec) { return remote_endpoint(ec); });
 }
 
-// ---- Connecting
-// ----------------------------------------------------------------------------------------
+// ---- Connecting ---------------------------------------------------------------------------------
 
 namespace {
 

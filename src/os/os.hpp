@@ -16,8 +16,7 @@
 
 namespace gort::os {
 
-// ---- Start-up (auxv.cpp, env.cpp)
-// ----------------------------------------------------------------
+// ---- Start-up (auxv.cpp, env.cpp) ---------------------------------------------------------------
 
 // What osinit() learned. Written once before the first M exists, read-only afterwards.
 struct SystemInfo {
@@ -42,8 +41,7 @@ const std::map<std::string, std::string>& goenvs();     // the environment
 size_t getHugePageSize() noexcept;
 int mincore(void* addr, size_t bytes, unsigned char* vec) noexcept;
 
-// ---- Processors (cpu.cpp)
-// --------------------------------------------------------------------------
+// ---- Processors (cpu.cpp) -----------------------------------------------------------------------
 
 int sched_getaffinity(int pid,
                       std::span<unsigned long> mask) noexcept;  // bytes filled in, or -errno
@@ -53,13 +51,11 @@ void osyield_no_g() noexcept;
 int getpid() noexcept;
 int gettid() noexcept;
 
-// ---- Clocks (clock.cpp)
-// -----------------------------------------------------------------------------
+// ---- Clocks (clock.cpp) -------------------------------------------------------------------------
 
 int64_t nanotime() noexcept;  // CLOCK_MONOTONIC in ns, the clock of every timer of gort
 
-// ---- Sleeping and waking an M (futex.cpp)
-// ----------------------------------------------------------
+// ---- Sleeping and waking an M (futex.cpp) -------------------------------------------------------
 
 inline constexpr int64_t kForever = -1;
 long futex(const void* addr, int op, uint32_t val, const void* ts, const void* addr2,
@@ -69,8 +65,7 @@ void futexsleep(const std::atomic<uint32_t>* addr, uint32_t val, int64_t ns) noe
 // Wakes at most n sleepers. An error is a broken invariant: message and abort.
 void futexwakeup(const std::atomic<uint32_t>* addr, uint32_t n) noexcept;
 
-// ---- Fences that cost one side only (fence.cpp)
-// -----------------------------------------------------
+// ---- Fences that cost one side only (fence.cpp) -------------------------------------------------
 //
 // A light fence on the hot side and a heavy one on the rare side order a store before a load on
 // both sides, as two seq_cst fences would (Dekker). The heavy one is membarrier(PRIVATE_EXPEDITED);
@@ -87,8 +82,7 @@ inline void fence_light() noexcept {
 }
 void fence_heavy() noexcept;
 
-// ---- Threads (thread.cpp)
-// ----------------------------------------------------------------------------
+// ---- Threads (thread.cpp) -----------------------------------------------------------------------
 
 enum class ThreadBackend : uint8_t { none, clone, pthread };
 
@@ -127,8 +121,7 @@ const char* thread_backend_reason() noexcept;  // why, in one line, for stats() 
 bool choose_thread_backend(std::string_view forced, std::string* error);
 int count_threads() noexcept;  // threads of this process (/proc/self/task), or -errno
 
-// ---- Memory (mem.cpp)
-// ------------------------------------------------------------------------------
+// ---- Memory (mem.cpp) ---------------------------------------------------------------------------
 
 void* mem_map(size_t bytes) noexcept;  // private, zeroed, readable and writable; nullptr: ENOMEM
 // Address space for stacks: untouched pages cost nothing, never huge pages, not dumped to cores
@@ -143,8 +136,7 @@ size_t mem_guard_install_each(void* first, size_t stride, size_t count, size_t b
 int mem_protect_none(void* addr, size_t bytes) noexcept;  // PROT_NONE guard; splits the mapping
 size_t mem_resident(const void* addr, size_t bytes) noexcept;  // bytes resident, by mincore()
 
-// ---- Descriptors (poll.cpp, pipe.cpp)
-// ----------------------------------------------------------------
+// ---- Descriptors (poll.cpp, pipe.cpp) -----------------------------------------------------------
 
 struct PollEvent {  // layout of struct epoll_event
   uint32_t events;
@@ -165,6 +157,8 @@ int poll_fd(int fd, FdWait what, int64_t ns) noexcept;
 void fd_shutdown(int fd) noexcept;                   // both directions of a socket
 long fd_read(int fd, void* buf, size_t n) noexcept;  // one read(2), -errno on error
 long fd_write(int fd, const void* buf, size_t n) noexcept;
+long sock_recv(int fd, void* to, size_t n) noexcept;          // one recv(2), -errno on error
+long sock_send(int fd, const void* from, size_t n) noexcept;  // one send(2), no SIGPIPE
 void fd_close(int fd) noexcept;
 
 }  // namespace gort::os

@@ -3,10 +3,11 @@
 //   D1  every P is idle, so no fiber runs, and every queue is empty (I2 in idle.cpp),
 //   D2  no timer is armed, no fiber waits for a descriptor, none is inside blocking(),
 //   D3  no foreign thread is alive that is not itself asleep in one of our objects without a time
-//   limit, D4  somebody waits in run(): an idle embedded runtime is no deadlock, D5  fibers are
-//   left, D6  none is in the hands of somebody without a P: the poller and sysmon take timers and
-//   descriptors
-//       out before they queue the fibers. The poller is made to look for itself.
+//       limit,
+//   D4  somebody waits in run(): an idle embedded runtime is no deadlock,
+//   D5  fibers are left,
+//   D6  none is in the hands of somebody without a P: the poller and sysmon take timers and
+//       descriptors out before they queue the fibers. The poller is made to look for itself.
 //
 // All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts
 // the process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends

@@ -13,17 +13,21 @@
 //     9. P is given back and the M sleeps (idle.cpp)
 //
 //   F1  No runnable fiber waits for ever: every kLadderMax turns at most the global queue's head,
-//   the
-//       expired timers, the ready descriptors and the queue's head get their turn, whatever the
+//       the expired timers, the ready descriptors and the queue's head get their turn, whatever the
 //       others do.
 //   F3  Of two turns in a row at most one is a ladder's, however long turns are: on a ladder the
-//   global
-//       queue and the queue's head go first, in between P::next and the queue do, so none starves
-//       another.
+//       global queue and the queue's head go first, in between P::next and the queue do, so none
+//       starves another.
 //   F2  A turn of the ladder costs a clock reading, so it is taken every 61 turns (Go's number)
-//   when turns
-//       are short, and more often when they are long: the interval adapts so that a ladder comes
-//       about every kLadderNs while P is busy. Timers of a busy P are late by that much.
+//       when turns are short, and more often when they are long: the interval adapts so that a
+//       ladder comes about every kLadderNs while P is busy. Timers of a busy P are late by that
+//       much.
+//   N2  While the global queue holds fibers, those that a busy P polls go there, too: P's own queue,
+//       refilled again and again, would keep the others waiting for one turn of the ladder each.
+//   N1  What a busy P polls goes to the tail of its queue, so polling early gains nothing but system
+//       calls, and polling into a queue without room moves the oldest half to the global queue, behind
+//       the youngest. So a P with a long queue leaves events where they are, in the kernel's own
+//       queue, until it has worked its own down, but not for more than kPollGapLongNs (F1).
 #include "sched/find.hpp"
 
 #include "base/pause.hpp"
@@ -37,9 +41,10 @@ namespace {
 
 constexpr uint32_t kLadderMax = 61;  // Go's schedtick % 61: prime, so that no pattern locks onto it
 constexpr uint32_t kLadderMin = 2;   // F3
-constexpr int64_t kLadderNs = 100'000;  // a tenth of a ms late at most for timers of a busy P
-constexpr int64_t kPollGapNs =
-    20'000;  // a busy P asks the kernel for descriptors at most this often
+constexpr int64_t kLadderNs = 100'000;   // a tenth of a ms late at most for timers of a busy P
+constexpr int64_t kPollGapNs = 250'000;  // a busy P asks for descriptors at most this often,
+constexpr int64_t kPollGapLongNs = 5'000'000;  // and one with a long queue this often (N1)
+constexpr uint32_t kShortQueue = 8;
 constexpr uint32_t kGlobalShareMax = kRunqSlots / 2;
 constexpr int kStealRounds = 4;    // as in Go
 constexpr int kStalePauses = 100;  // about 3 us: how long a neighbour's next may stay its own
@@ -88,10 +93,20 @@ bool should_poll() noexcept {
   return netpoll_wanted() && sched().poll_until_ns.load(std::memory_order_relaxed) == 0;
 }
 
+// N1.
+bool poll_due(const P* p, int64_t now_ns) noexcept {
+  if (!should_poll()) return false;
+  const bool short_queue = p->runq.size() < kShortQueue && sched().globq.approx_size() == 0;
+  return now_ns - netpoll_last_ns() > (short_queue ? kPollGapNs : kPollGapLongNs);
+}
+
 void poll_now(int64_t now_ns) noexcept {
   GList ready_fibers;
   netpoll(0, now_ns, ready_fibers);
-  if (!ready_fibers.empty()) ready_list(ready_fibers);
+  if (ready_fibers.empty()) return;
+  // N2: behind those that are there already.
+  if (sched().globq.approx_size() != 0) return ready_list_global(ready_fibers);
+  ready_list(ready_fibers);
 }
 
 // Rungs 1 to 4.
@@ -99,7 +114,7 @@ G* ladder_due(P* p) noexcept {
   const int64_t now = os::nanotime();
   adapt_ladder(p, now);
   if (p->timers.next_when() <= now) run_timers(p, now);
-  if (should_poll() && now - netpoll_last_ns() > kPollGapNs) poll_now(now);
+  if (poll_due(p, now)) poll_now(now);
   if (G* g = take_global(p, 1)) return g;
   if (G* g = p->alone ? p->runq.take_alone() : p->runq.take()) return g;
   return nullptr;

@@ -8,11 +8,12 @@
 //                          ^               |
 //                          +--- waiting <--+
 //
-//   state     whose stack               on which queue                       who moves it on
-//   runnable  nobody's                  one run queue, or in ready's hands   loop: the M that takes
-//   it running   the M in G::m             none                                 itself waiting
-//   nobody's (far side done)  what it waits in (Wait)              the one winner of its Wait dead
-//   nobody's                  a free list                          spawn
+//   state     whose stack               on which queue             who moves it on
+//   runnable  nobody's                  one run queue, or none     loop: the M that takes it
+//                                       while ready() holds it
+//   running   the M's that runs it      none                       itself
+//   waiting   nobody's (far side done)  what it waits in (Wait)    the one winner of its Wait
+//   dead      nobody's                  a free list                spawn
 //
 // set_state() is the one function that writes the state and checks that the move is legal.
 #pragma once
@@ -77,7 +78,7 @@ struct alignas(64) G {
   std::atomic<Wait*> joiner{nullptr};  // B3 in spawn.cpp
   std::byte* stack_top = nullptr;      // end of the slot
   bool counted = false;         // in a `spawned` count since fiber_create() (threads without a P)
-  size_t stack_bytes = 0;       // size of the slot with its guard
+  size_t stack_bytes = 0;       // the size it was asked for, a power of two: names its pool
   void* stack_low = nullptr;    // lowest usable address
   void* stack_start = nullptr;  // where the first frame stands
 
@@ -135,9 +136,17 @@ inline void set_name(G* g, std::string_view text) noexcept {
   g->name[n] = '\0';
 }
 
-// The G at the top of a stack slot.
+// Neighbouring slots put their G, and all frames below it, at different lines of their last page: if
+// all used the same lines, a cache would hold a thousand fibers no better than a fraction of its size.
+inline constexpr size_t kColours = 16;
+[[nodiscard]] inline size_t slot_colour(const std::byte* top) noexcept {
+  const uintptr_t page = reinterpret_cast<uintptr_t>(top) >> 12;
+  return (page + (page >> 4)) % kColours;
+}
+
+// The G at the top of a stack slot; always in its last page.
 [[nodiscard]] inline G* slot_g(std::byte* top) noexcept {
-  return reinterpret_cast<G*>(top - sizeof(G));
+  return reinterpret_cast<G*>(top - sizeof(G) - slot_colour(top) * alignof(G));
 }
 
 }  // namespace gort

@@ -5,23 +5,20 @@
 // runtime ("Worker thread parking/unparking" in proc.go):
 //
 //   I1  Submit: make the work visible (queue), seq_cst fence, then look at spinning and
-//   idle_p_count. If
-//       a P is idle and nobody spins, wake one M; it starts spinning.
+//       idle_p_count. If a P is idle and nobody spins, wake one M; it starts spinning.
 //   I2  Sleep: give the P back (idle_p_count rises), stop spinning (spinning falls), seq_cst fence,
-//   then
-//       look at every queue once more. If there is work and a P is idle, go back and spin.
-//       I1 and I2 are a store-load pair on both sides: the submitter sees the sleeper or the
-//       sleeper sees the work.
+//       then look at every queue once more. If there is work and a P is idle, go back and spin. I1
+//       and I2 are a store-load pair on both sides: the submitter sees the sleeper or the sleeper
+//       sees the work.
 //   I3  A spinner that finds work wakes another if work is left and it was the last spinner,
-//   because
-//       submitters have relied on it (stop_spinning_found). So wake-ups go one at a time.
+//       because submitters have relied on it (stop_spinning_found). So wake-ups go one at a time.
 //   I4  A lone fiber made ready into P::next will nearly always be run by the same P in a moment,
-//   so
-//       waking an M for it is mostly in vain (ping-pong between two fibers would pay a futex wake
-//       per message). An M that was woken for one and found nothing raises that P's lonely_limit; a
-//       thief that did find something resets it. A fiber passed over this way waits until its P's
-//       next scheduling point, or until sysmon sees that P does not move (sysmon.cpp), whichever is
-//       first. The same bound holds for a fiber requeued by yield, which needs no fence.
+//       so waking an M for it is mostly in vain (ping-pong between two fibers would pay a futex
+//       wake per message). An M that was woken for one and found nothing raises that P's
+//       lonely_limit; a thief that did find something resets it. A fiber passed over this way waits
+//       until its P's next scheduling point, or until sysmon sees that P does not move
+//       (sysmon.cpp), whichever is first. The same bound holds for a fiber requeued by yield, which
+//       needs no fence.
 //   I5  An idle M is on exactly one of: the list idle_m (asleep on its note), poller_m (asleep in
 //       netpoll). Whoever takes it off, under Sched::lock, gives it a P (or tells it to exit) and
 //       wakes it, once. An M that finds work by itself takes itself off under the same lock.
@@ -29,9 +26,8 @@
 //       publishes poll_until_ns, fences, then computes the earliest timer; who adds a timer fences,
 //       then looks at poll_until_ns, and breaks the poll if the new timer is earlier (timer.cpp).
 //   I7  One M at a time waits in netpoll: a poller that has been taken off the list is still in
-//   there,
-//       and a second one could eat the break that is meant for the first. Until the first has left,
-//       others sleep on their notes; it looks after the timers, or wakes an M that does
+//       there, and a second one could eat the break that is meant for the first. Until the first
+//       has left, others sleep on their notes; it looks after the timers, or wakes an M that does
 //       (stop_spinning_found). What slips through, sysmon sees.
 //
 // Rejected: waking an M for every ready fiber (thrashes); handing the fiber itself to the M (loses

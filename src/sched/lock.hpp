@@ -10,12 +10,10 @@
 // sleeper raises the count and then looks at the word behind a heavy fence (os.hpp).
 //
 //   L1  Of a release and a sleeper's last look, one sees the other: the sleeper finds the word
-//   free, or
-//       the releaser finds the count raised and wakes.
+//       free, or the releaser finds the count raised and wakes.
 //   L2  The store of 0 is the releaser's last access to the Lock: whoever takes it next may destroy
-//   it.
-//       (That is why the count is not a member. A futex wake on a freed address wakes nobody, or
-//       wakes somebody early, which futexsleep allows.)
+//       it. (That is why the count is not a member. A futex wake on a freed address wakes nobody,
+//       or wakes somebody early, which futexsleep allows.)
 //
 // Rejected: a ticket or MCS lock (a preempted waiter blocks those behind it; 2 cores); std::mutex
 // (its release is a locked instruction, and pthread code may not run on g0); the three-state futex

@@ -6,16 +6,17 @@
 //     Wait*     a fiber is parked; whoever takes it out of the word wakes it (W1)
 //
 //   P1  Edges are not lost: an edge that finds no Wait leaves kReady, and a fiber that is about to
-//   park
-//       finds it (the commit's compare-and-swap from kWaiting fails).
+//       park finds it (the commit's compare-and-swap from kWaiting fails).
 //   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then
-//   looks at
-//       the flags (seq_cst on both sides), so one of the two sees the other.
+//       looks at the flags (seq_cst on both sides), so one of the two sees the other.
 //   P3  A descriptor record is never freed while its runtime lives. The kernel's event carries the
 //       record's generation; an event of a former life is dropped (a spurious wake-up at most).
 //   P4  A deadline that moves later leaves its timer where it is; when the timer fires it looks at
-//   the
-//       deadline and re-arms itself. So pushing a deadline forward on each request costs a store.
+//       the deadline and re-arms itself. So pushing a deadline forward on each request costs a
+//       store.
+//   P5  A descriptor that is registered with the running runtime and has a deadline has a timer that is
+//       armed for it or earlier; the timer turns the deadline into kPassed before it looks for a Wait.
+//       So a fiber that waits need not read the clock.
 //
 // Rejected: level-triggered registration with EPOLLONESHOT (a system call to re-arm for every
 // wait); one epoll instance per P (a descriptor then belongs to a P, and fibers move); io_uring
@@ -39,29 +40,35 @@ namespace {
 constexpr uintptr_t kIdle = 0;
 constexpr uintptr_t kReady = 1;
 constexpr uintptr_t kWaiting = 2;
-constexpr size_t kEventsMax = 128;  // per call, as in Go; more are left for the next call
 constexpr uint32_t kGenerationBits = 16;
+
+constexpr int64_t kPassed = 0;  // as a deadline: its time has come (P5); real ones are later than 0
 
 // One direction.
 struct Direction {
   std::atomic<uintptr_t> word{kIdle};
   std::atomic<int64_t> deadline_ns{kNever};
-  Timer timer;  // armed under PollDesc::lock
 };
+
+constexpr size_t kLineBytes = 64;
 
 }  // namespace
 
-struct alignas(64) PollDesc {
+struct alignas(kLineBytes) PollDesc {
+  // The line that an event and a wait touch.
   Direction direction[2];
-  std::atomic<bool> closing{false};
-  std::atomic<bool> hangup{false};
   std::atomic<uint64_t> runtime{0};  // which runtime's epoll instance it is registered with
   int fd = -1;
   std::atomic<uint32_t> generation{0};
   std::atomic<uint32_t> foreign_waiters{0};  // threads in poll(2), which only shutdown(2) wakes
-  Lock lock;                                 // registration, deadlines
-  PollDesc* link = nullptr;                  // free list
+  std::atomic<bool> closing{false};
+  std::atomic<bool> hangup{false};
+
+  alignas(kLineBytes) Lock lock;  // registration, deadlines
+  PollDesc* link = nullptr;       // free list
+  Timer timer[2];                 // armed under the lock
 };
+static_assert(sizeof(Direction[2]) + 24 <= kLineBytes);
 
 struct Poller {
   int epfd = -1;
@@ -94,8 +101,13 @@ uint64_t tag(const PollDesc* pd) noexcept {
          (pd->generation.load(std::memory_order_relaxed) & ((1U << kGenerationBits) - 1));
 }
 
+// nullptr: the eventfd of netpoll_break().
+PollDesc* record_of(uint64_t data) noexcept {
+  return reinterpret_cast<PollDesc*>(data >> kGenerationBits);
+}
+
 PollDesc* untag(uint64_t data) noexcept {
-  auto* pd = reinterpret_cast<PollDesc*>(data >> kGenerationBits);
+  PollDesc* pd = record_of(data);
   return tag(pd) == data ? pd : nullptr;  // P3
 }
 
@@ -154,30 +166,43 @@ bool cancel_wait_net(Wait* base) noexcept {
   return true;
 }
 
-bool deadline_passed(const Direction& d) noexcept {
-  // seq_cst: P2.
-  const int64_t when = d.deadline_ns.load(std::memory_order_seq_cst);
-  return when != kNever && when <= os::nanotime();
-}
+// Whether a deadline has passed by the clock, or only by what its timer has left (P5).
+enum class Clock : uint8_t { read, trust_timer };
 
-PollResult state_of(const PollDesc* pd, const Direction& d) noexcept {
-  // seq_cst: P2.
+PollResult state_of(const PollDesc* pd, const Direction& d, Clock clock) noexcept {
+  // seq_cst, both: P2.
   if (pd->closing.load(std::memory_order_seq_cst)) return PollResult::closing;
-  if (deadline_passed(d)) return PollResult::timeout;
-  return PollResult::ready;
+  const int64_t when = d.deadline_ns.load(std::memory_order_seq_cst);
+  if (when == kNever) return PollResult::ready;
+  if (when == kPassed) return PollResult::timeout;
+  return clock == Clock::read && when <= os::nanotime() ? PollResult::timeout : PollResult::ready;
 }
 
-// P4. Under the heap's lock.
+// P4, P5. Under the heap's lock.
 G* deadline_fires(Timer* t) noexcept {
   auto* d = static_cast<Direction*>(t->arg);
-  const int64_t when = d->deadline_ns.load(std::memory_order_seq_cst);  // seq_cst: P2
-  if (when == kNever) return nullptr;
+  int64_t when = d->deadline_ns.load(std::memory_order_seq_cst);  // seq_cst: P2
+  if (when == kNever || when == kPassed) return nullptr;
   if (when > t->when_ns && when > os::nanotime()) {
     t->when_ns = when;
     t->again = true;
     return nullptr;
   }
+  // seq_cst: P2. If it fails the deadline is being moved: the mover waits for the heap's lock, finds the
+  // timer disarmed and arms it again.
+  if (!d->deadline_ns.compare_exchange_strong(when, kPassed, std::memory_order_seq_cst)) {
+    return nullptr;
+  }
   return unblock(*d, kIdle, WakeCause::timeout);
+}
+
+// P5. Under pd->lock.
+void arm(PollDesc* pd, int mode, int64_t when_ns) noexcept {
+  Timer* t = &pd->timer[mode];
+  if (TimerHeap::fires_by(t, when_ns)) return;  // P4: fire() will look at the deadline
+  TimerHeap::stop(t);
+  t->when_ns = when_ns;
+  timer_add(timer_home(), t);
 }
 
 // Registers with the running runtime's epoll instance, once per runtime.
@@ -190,6 +215,11 @@ int attach(PollDesc* pd) noexcept {
   const int error = os::epoll_add(poller->epfd, pd->fd,
                                   EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag(pd));
   if (error < 0) return error;
+  for (int mode = 0; mode < 2; ++mode) {
+    // seq_cst: P2. Set before this runtime, or in another one.
+    const int64_t when = pd->direction[mode].deadline_ns.load(std::memory_order_seq_cst);
+    if (when != kNever && when != kPassed) arm(pd, mode, when);
+  }
   pd->runtime.store(poller->runtime_id, std::memory_order_release);
   return 0;
 }
@@ -197,23 +227,24 @@ int attach(PollDesc* pd) noexcept {
 // A foreign thread asks the kernel itself: it has time, and there may be no runtime.
 PollResult wait_thread(PollDesc* pd, Direction& d, PollMode mode) noexcept {
   for (;;) {
-    const PollResult now = state_of(pd, d);
+    const PollResult now = state_of(pd, d, Clock::read);
     if (now != PollResult::ready) return now;
     const int64_t deadline = d.deadline_ns.load(std::memory_order_relaxed);
-    const int64_t ns = deadline == kNever ? os::kForever : deadline - os::nanotime();
+    const int64_t left = deadline == kNever ? os::kForever : deadline - os::nanotime();
+    const int64_t ns = left < 0 && deadline != kNever ? 0 : left;
     const auto what = mode == PollMode::read ? os::FdWait::read : os::FdWait::write;
     pd->foreign_waiters.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: P2
     const bool closing = pd->closing.load(std::memory_order_seq_cst);
     const int n = closing ? 1 : os::poll_fd(pd->fd, what, ns);
     pd->foreign_waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a needless shutdown of
                                                                   // a socket that is closed anyway
-    if (n != 0) return state_of(pd, d);
+    if (n != 0) return state_of(pd, d, Clock::read);
   }
 }
 
 PollResult result_of(WakeCause cause, const PollDesc* pd, const Direction& d) noexcept {
   if (cause == WakeCause::stopped) return PollResult::stopped;
-  return state_of(pd, d);
+  return state_of(pd, d, Clock::trust_timer);
 }
 
 }  // namespace
@@ -232,11 +263,12 @@ PollDesc* netpoll_open(int fd, int* error) noexcept {
   pd->fd = fd;
   pd->link = nullptr;
   pd->generation.fetch_add(1, std::memory_order_relaxed);  // relaxed: P3
-  for (Direction& d : pd->direction) {
+  for (int mode = 0; mode < 2; ++mode) {
+    Direction& d = pd->direction[mode];
     d.word.store(kIdle, std::memory_order_relaxed);  // relaxed: nobody else has the record
     d.deadline_ns.store(kNever, std::memory_order_relaxed);
-    d.timer.fire = deadline_fires;
-    d.timer.arg = &d;
+    pd->timer[mode].fire = deadline_fires;
+    pd->timer[mode].arg = &d;
   }
   pd->closing.store(false, std::memory_order_relaxed);
   pd->hangup.store(false, std::memory_order_relaxed);
@@ -245,14 +277,14 @@ PollDesc* netpoll_open(int fd, int* error) noexcept {
 }
 
 PollResult netpoll_check(PollDesc* pd, PollMode mode) noexcept {
-  return state_of(pd, pd->direction[static_cast<int>(mode)]);
+  return state_of(pd, pd->direction[static_cast<int>(mode)], Clock::read);
 }
 
 PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   Direction& d = pd->direction[static_cast<int>(mode)];
-  const PollResult before = state_of(pd, d);
-  if (before != PollResult::ready) return before;
   if (current_fiber() == nullptr) return wait_thread(pd, d, mode);
+  const PollResult before = state_of(pd, d, Clock::trust_timer);
+  if (before != PollResult::ready) return before;
   if (attach(pd) < 0) return wait_thread(pd, d, mode);
   uintptr_t old = kReady;
   // seq_cst: P1; an edge that was remembered is consumed.
@@ -270,7 +302,7 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
     d.word.store(kIdle, std::memory_order_seq_cst);
     return PollResult::ready;
   }
-  const PollResult after = state_of(pd, d);
+  const PollResult after = state_of(pd, d, Clock::trust_timer);
   if (after != PollResult::ready) {
     d.word.store(kIdle, std::memory_order_seq_cst);
     return after;
@@ -296,19 +328,17 @@ bool netpoll_hangup_seen(const PollDesc* pd) noexcept {
 
 void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept {
   Direction& d = pd->direction[static_cast<int>(mode)];
-  d.deadline_ns.store(when_ns, std::memory_order_seq_cst);  // seq_cst: P2
+  const bool passed = when_ns != kNever && when_ns <= os::nanotime();
+  d.deadline_ns.store(passed ? kPassed : when_ns, std::memory_order_seq_cst);  // seq_cst: P2
   if (when_ns == kNever) return;
   const Visitor visit;
   if (!runtime_alive()) return;
-  if (when_ns <= os::nanotime()) {
+  if (passed) {
     if (G* g = unblock(d, kIdle, WakeCause::timeout); g != nullptr) ready(g);
     return;
   }
   LockGuard guard(pd->lock);
-  if (TimerHeap::fires_by(&d.timer, when_ns)) return;  // P4: fire() will look at the new deadline
-  TimerHeap::stop(&d.timer);
-  d.timer.when_ns = when_ns;
-  timer_add(timer_home(), &d.timer);
+  arm(pd, static_cast<int>(mode), when_ns);
 }
 
 void netpoll_evict(PollDesc* pd) noexcept {
@@ -322,7 +352,7 @@ void netpoll_evict(PollDesc* pd) noexcept {
 
 void netpoll_close(PollDesc* pd) noexcept {
   const Visitor visit;
-  for (Direction& d : pd->direction) TimerHeap::stop(&d.timer);
+  for (Timer& t : pd->timer) TimerHeap::stop(&t);
   if (runtime_alive() &&
       pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {
     os::epoll_del(sched().poller->epfd, pd->fd);
@@ -371,9 +401,12 @@ void eat_break(Poller* poller) noexcept {
 
 void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
   Poller* poller = sched().poller;
-  os::PollEvent events[kEventsMax];
+  os::PollEvent events[kPollEventsMax];
   if (now_ns != 0) poller->last_ns.store(now_ns, std::memory_order_relaxed);  // relaxed: a hint
   const int n = os::epoll_wait(poller->epfd, events, wait_ns);
+  const auto wake = [&out](Direction& d) {
+    if (G* g = unblock(d, kReady, WakeCause::notified)) out.push_back(g);
+  };
   for (int i = 0; i < n; ++i) {
     const os::PollEvent& e = events[i];
     if (e.data == 0) {
@@ -388,12 +421,8 @@ void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
     // seq_cst: before the look at the word in unblock(). A reader that consumes an edge of this
     // event which it found ready already sees the flag (netpoll_hangup_seen).
     if ((e.events & kEnd) != 0) pd->hangup.store(true, std::memory_order_seq_cst);
-    if ((e.events & (EPOLLIN | kEnd)) != 0) {
-      if (G* g = unblock(pd->direction[0], kReady, WakeCause::notified)) out.push_back(g);
-    }
-    if ((e.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
-      if (G* g = unblock(pd->direction[1], kReady, WakeCause::notified)) out.push_back(g);
-    }
+    if ((e.events & (EPOLLIN | kEnd)) != 0) wake(pd->direction[0]);
+    if ((e.events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) wake(pd->direction[1]);
   }
 }
 

@@ -13,6 +13,9 @@ struct Sched;
 int netpoll_init(Sched& s) noexcept;
 void netpoll_fini(Sched& s) noexcept;
 
+inline constexpr uint32_t kPollEventsMax =
+    128;  // per call, as in Go; more are left for the next call
+
 // Asks the kernel which descriptors are ready and appends their fibers to `out`. wait_ns: 0 does
 // not wait, < 0 for ever. now_ns: the time if the caller knows it, else 0. Any M; g0 or sysmon.
 void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept;

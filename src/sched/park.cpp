@@ -197,6 +197,11 @@ void ready_list_on(P* p, GList& list) noexcept {
 
 }  // namespace
 
+void ready_list_global(GList& list) noexcept {
+  const Visitor visit;
+  ready_list_on(nullptr, list);
+}
+
 void ready_list(GList& list) noexcept {
   if (list.empty()) return;
   M* m = current_m();

@@ -10,14 +10,12 @@
 // next fiber; what matters is that the fiber's context has been saved.
 //
 //   R1  The far side of the switch completes a park: it saves the context, sets `waiting`,
-//   publishes
-//       G::wait, arms the timer, and last releases the lock or calls commit. Nothing of the Wait is
-//       touched by it afterwards (but see S1).
+//       publishes G::wait, arms the timer, and last releases the lock or calls commit. Nothing of
+//       the Wait is touched by it afterwards (but see S1).
 //   R3  Whoever parks with a lock has a P already (inside blocking() it is taken before the lock):
 //       getting one may need a turn of a fiber that waits for that very lock.
 //   W1  One Wait, one wake-up, one winner. With one source the object's lock decides (who dequeues
-//   the
-//       Wait wakes); with a timer beside it, claim() decides. The loser touches nothing of the
+//       the Wait wakes); with a timer beside it, claim() decides. The loser touches nothing of the
 //       waiter.
 //   W2  The winner writes Wait::cause before ready(), and nothing of the Wait afterwards.
 //   S1  A stop request meets a wait through G::wait. The requester raises G::inspectors, then reads
@@ -52,6 +50,8 @@ void ready(G* g) noexcept;
 
 // The same for several, to the tail of the P's queue: they were not waiting for what we just did.
 void ready_list(GList& list) noexcept;
+// The same, but to the global queue, behind what is there.
+void ready_list_global(GList& list) noexcept;
 
 // Gives way to others: the current fiber goes to the tail of its P's queue.
 void yield_fiber() noexcept;

@@ -1,5 +1,6 @@
 #include "sched/pools.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <new>
 
@@ -84,10 +85,13 @@ size_t warm_stacks() noexcept {
   return warm;
 }
 
-size_t scavenge_stacks(size_t max_slots) noexcept {
+size_t scavenge_stacks(size_t keep) noexcept {
   size_t bytes = 0;
   for (auto& p : sched().pools) {
-    if (StackPool* pool = p.load(std::memory_order_acquire)) bytes += pool->scavenge(max_slots);
+    StackPool* pool = p.load(std::memory_order_acquire);
+    if (pool == nullptr) continue;
+    const size_t unused = pool->warm_unused();
+    if (unused > keep) bytes += pool->scavenge(std::max(unused / 2, std::min(unused - keep, keep)));
   }
   return bytes;
 }

@@ -28,8 +28,10 @@ struct StackTotals {
 };
 [[nodiscard]] StackTotals stack_totals() noexcept;
 
-// Gives resident memory of free stacks back, at most max_slots of them. Returns bytes released.
-size_t scavenge_stacks(size_t max_slots) noexcept;
+// Gives the memory of free stacks back, of half of those in each pool that nobody has wanted since the last
+// call (tcmalloc's low-water mark): a burst that comes again finds its stacks, one that is over is soon
+// forgotten. Up to `keep` stay. Returns bytes released.
+size_t scavenge_stacks(size_t keep) noexcept;
 
 // Stacks in somebody's hands; the fibers that a P keeps for reuse are among them.
 [[nodiscard]] size_t stacks_out() noexcept;

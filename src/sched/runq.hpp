@@ -6,9 +6,9 @@
 //   Q1  Only the M holding the P pushes and takes; tail is written by it alone.
 //   Q2  0 <= tail - head <= N, as unsigned difference; slots in [head, tail) hold fibers.
 //   Q3  A removed fiber is removed once: the compare-and-swap of head decides between owner and
-//   thieves. Q4  A slot is not overwritten before the removal of its fiber is visible: the owner
-//   reads head with
-//       acquire before it reuses slots.
+//       thieves.
+//   Q4  A slot is not overwritten before the removal of its fiber is visible: the owner reads head
+//       with acquire before it reuses slots.
 //
 // Rejected: a Chase-Lev deque (LIFO for the owner starves old fibers; a fence on every take as
 // well); a lock per queue (a descheduled thief stops the owner); an unbounded list (allocation on

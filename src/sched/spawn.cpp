@@ -1,28 +1,24 @@
 // Birth and death of fibers.
 //
-// A stack slot, from the top (high addresses) down: the control block G, the payload (the function,
-// its arguments, a task's result), a few cache lines of colour, the first frame. All of it in one
+// A stack slot, from the top (high addresses) down: a few cache lines of colour, the control block G,
+// the payload (the function, its arguments, a task's result), the first frame. All of it in one
 // page, so that a fiber that parks early costs one resident page.
 //
 //   B1  A dead G keeps its slot; P::free holds up to kFreeMax of them, last in first out, so that
-//   the
-//       next fiber gets a warm stack and starting it takes no lock and allocates nothing.
+//       the next fiber gets a warm stack and starting it takes no lock and allocates nothing.
 //   B2  refs counts the running fiber (1) and its task handle (1). Who drops the last one recycles
-//   the
-//       slot. The fiber's own reference is dropped on the far side of its last switch, when nobody
-//       stands on the stack any more.
+//       the slot. The fiber's own reference is dropped on the far side of its last switch, when
+//       nobody stands on the stack any more.
 //   B3  joiner is nullptr, the joiner's Wait, join_done() or join_never(); the end exchanges
-//   join_done()
-//       in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end or the end
-//       sees the joiner. A handle that is let go puts join_never() in, unless the end was faster.
+//       join_done() in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end
+//       or the end sees the joiner. A handle that is let go puts join_never() in, unless the end
+//       was faster.
 //   B5  The later of end and letting go destroys a task's payload, on a stack where user code may
-//   wait:
-//       the fiber's own before its last switch, or the handle's.
+//       wait: the fiber's own before its last switch, or the handle's.
 //   B4  The last fiber's end is seen: counters `ended` are read (acquire) before `spawned`, each
-//   end is
-//       a release after all that its fiber spawned. So if the sums are equal, every fiber that was
-//       ever spawned has ended: a live one was spawned by one that has ended (counted, and its
-//       spawn before it) or by a live one, and so on back to the main fiber, which has ended.
+//       end is a release after all that its fiber spawned. So if the sums are equal, every fiber
+//       that was ever spawned has ended: a live one was spawned by one that has ended (counted, and
+//       its spawn before it) or by a live one, and so on back to the main fiber, which has ended.
 #include "sched/spawn.hpp"
 
 #include <cxxabi.h>
@@ -51,8 +47,6 @@ namespace {
 
 constexpr uint32_t kFreeMax = 64;    // dead fibers that a P keeps
 constexpr uint32_t kFreeBatch = 32;  // moved to or from the pool at a time
-constexpr size_t kColours = 8;       // starts of stacks are spread over so many cache lines
-constexpr size_t kLineBytes = 64;
 constexpr size_t kStackMin = 16 * 1024;
 constexpr uint64_t kIdBlock = 256;  // numbers that a P takes at a time
 
@@ -69,7 +63,7 @@ G* g_of_slot(std::byte* top, const StackPool& pool) noexcept {
   if (g->get_state() == GState::none) {
     g = new (g) G;
     g->stack_top = top;
-    g->stack_bytes = pool.slot_bytes();
+    g->stack_bytes = pool.stack_bytes();
     g->stack_low = top - pool.slot_bytes() + pool.guard_bytes();
     // release: from here on walks over all slots (stop_all, dumps) see a G.
     g->state.store(GState::dead, std::memory_order_release);
@@ -92,6 +86,7 @@ G* take_from_pool(P* p, StackPool& pool) noexcept {
 }
 
 void give_to_pool(G* g) noexcept {
+  sanitizer_fiber_retire(g->sanitizer);
   std::byte* top = g->stack_top;
   pool_for(g->stack_bytes)->give({&top, 1});
 }
@@ -141,6 +136,7 @@ void recycle(G* g) noexcept {
   std::byte* tops[kFreeBatch];
   for (uint32_t i = 0; i < kFreeBatch; ++i) {
     tops[i] = p->free->stack_top;
+    sanitizer_fiber_retire(p->free->sanitizer);
     p->free = p->free->link;
   }
   p->free_count -= kFreeBatch;
@@ -328,8 +324,7 @@ new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_alig
   auto at = reinterpret_cast<uintptr_t>(g) - payload_bytes;
   at &= ~(uintptr_t{payload_align < 16 ? 16 : payload_align} - 1);
   g->payload = reinterpret_cast<void*>(at);
-  const uintptr_t colour = (reinterpret_cast<uintptr_t>(g->stack_top) / g->stack_bytes) % kColours;
-  g->stack_start = reinterpret_cast<void*>((at - colour * kLineBytes) & ~uintptr_t{15});
+  g->stack_start = reinterpret_cast<void*>(at);
   set_name(g, a != nullptr ? a->name : std::string_view{});
   return {g, g->payload};
 }

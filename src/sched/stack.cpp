@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <utility>
 
 #include "base/check.hpp"
 #include "os/os.hpp"
@@ -14,8 +15,8 @@ namespace {
 // program has little address space reserved, and a multiple of every huge page and page table.
 constexpr size_t kSlabBytes = size_t{64} << 20;
 
-// A guard, a page for G and the first frames, and two to work with.
-constexpr size_t kSlotPagesMin = 4;
+// A page for G and the first frames, and three to work with.
+constexpr size_t kStackPagesMin = 4;
 
 // Bounds the table of slabs: 4 TiB of stacks with slabs of 64 MiB, a few pages of table when few
 // are used.
@@ -73,8 +74,7 @@ void warn_once() noexcept {
 
 }  // namespace
 
-// ---- taking and giving
-// -----------------------------------------------------------------------------
+// ---- taking and giving --------------------------------------------------------------------------
 
 size_t StackPool::take(std::span<std::byte*> out) noexcept {
   if (slabs_ == nullptr) return 0;
@@ -146,6 +146,7 @@ void StackPool::unlink_warm(SlotId id) noexcept {
   (s.prev != 0 ? slot(s.prev).next : warm_.newest) = s.next;
   (s.next != 0 ? slot(s.next).prev : warm_.oldest) = s.prev;
   warm_.size--;
+  warm_low_ = std::min(warm_low_, warm_.size);
 }
 
 void StackPool::push_cold(SlotId id) noexcept {
@@ -156,8 +157,7 @@ void StackPool::push_cold(SlotId id) noexcept {
   cold_.size++;
 }
 
-// ---- new slots
-// -------------------------------------------------------------------------------------
+// ---- new slots ----------------------------------------------------------------------------------
 
 // A run of fresh slots, now moving; empty if the kernel refuses. The lock is held.
 StackPool::Run StackPool::claim_fresh(size_t want) noexcept {
@@ -222,8 +222,7 @@ void StackPool::go_without_guards(size_t slots) noexcept {
   if (guard_.exchange(GuardKind::none, std::memory_order_relaxed) != GuardKind::none) warn_once();
 }
 
-// ---- giving pages back
-// -------------------------------------------------------------------------------
+// ---- giving pages back --------------------------------------------------------------------------
 
 size_t StackPool::scavenge(size_t max_slots) noexcept {
   size_t freed_bytes = 0;
@@ -241,6 +240,11 @@ size_t StackPool::scavenge(size_t max_slots) noexcept {
     done += run.count;
   }
   return freed_bytes;
+}
+
+size_t StackPool::warm_unused() noexcept {
+  const LockGuard guard(lock_);
+  return std::exchange(warm_low_, warm_.size);
 }
 
 // The oldest warm slot; and its warm neighbours too if nothing of the slab is in use, so that a
@@ -265,8 +269,7 @@ StackPool::Run StackPool::detach_oldest(size_t max_slots) noexcept {
   return {oldest >> slots_shift_, static_cast<uint32_t>(first), static_cast<uint32_t>(end - first)};
 }
 
-// ---- slabs
-// -------------------------------------------------------------------------------------------
+// ---- slabs --------------------------------------------------------------------------------------
 
 // The lock is held: a few system calls once in a slab's life.
 bool StackPool::add_slab() noexcept {
@@ -316,16 +319,16 @@ bool StackPool::has_slab_at(uintptr_t address) const noexcept {
 StackPool::SlotId StackPool::id_of(const std::byte* end) noexcept {
   const uintptr_t base = reinterpret_cast<uintptr_t>(end) - slot_bytes_;
   const uint32_t number = has_slab_at(base) ? index_[base / slab_bytes_] : 0;
-  GORT_CHECK(number != 0 && base % slot_bytes_ == 0, "K1: a stack that is not this pool's");
-  return (number << slots_shift_) + static_cast<SlotId>(base % slab_bytes_ / slot_bytes_);
+  const uintptr_t offset = base % slab_bytes_;
+  GORT_CHECK(number != 0 && offset % slot_bytes_ == 0, "K1: a stack that is not this pool's");
+  return (number << slots_shift_) + static_cast<SlotId>(offset / slot_bytes_);
 }
 
 std::byte* StackPool::end_of(SlotId id) noexcept {
   return slab_of(id).base + (place_of(id) + 1) * slot_bytes_;
 }
 
-// ---- the pool itself
-// -----------------------------------------------------------------------------------
+// ---- the pool itself ----------------------------------------------------------------------------
 
 StackPool::StackPool(size_t stack_bytes) noexcept
     : StackPool(stack_bytes, GuardKind::automatic,
@@ -333,14 +336,14 @@ StackPool::StackPool(size_t stack_bytes) noexcept
 
 StackPool::StackPool(size_t stack_bytes, GuardKind guard, size_t protect_budget) noexcept
     : page_bytes_(os::system_info().page_bytes),
-      slot_bytes_(slot_bytes_for(stack_bytes)),
-      slab_bytes_(std::max(kSlabBytes, slot_bytes_)),
+      slot_bytes_(stack_bytes_for(stack_bytes) + page_bytes_),
+      slab_bytes_(std::max(kSlabBytes, std::bit_ceil(slot_bytes_))),
       slots_per_slab_(slab_bytes_ / slot_bytes_),
-      slots_shift_(static_cast<unsigned>(std::countr_zero(slots_per_slab_))),
+      slots_shift_(static_cast<unsigned>(std::bit_width(slots_per_slab_ - 1))),
       protect_budget_(protect_budget),
       guard_(choose_guard(guard, page_bytes_)) {
   static_assert(sizeof(Slot) == 12);
-  static_assert(kMetaHeaderBytes + kSlabBytes / (4096 * kSlotPagesMin) * sizeof(Slot) <=
+  static_assert(kMetaHeaderBytes + kSlabBytes / (4096 * kStackPagesMin) * sizeof(Slot) <=
                 kMetaChunkBytes);
   // Address space only: a table that is used at its ends costs two or three pages.
   const size_t index_bytes = ((uintptr_t{1} << kAddressBits) / slab_bytes_) * sizeof(uint32_t);
@@ -383,24 +386,11 @@ StackStats StackPool::stats() noexcept {
   return out;
 }
 
-size_t StackPool::slot_bytes_for(size_t stack_bytes) noexcept {
+size_t StackPool::stack_bytes_for(size_t wish) noexcept {
   // 2^40 is beyond all reason, and keeps bit_ceil from overflowing.
   constexpr size_t kLargest = size_t{1} << 40;
-  const size_t least = kSlotPagesMin * os::system_info().page_bytes;
-  return std::bit_ceil(std::clamp(stack_bytes, least, kLargest));
-}
-
-size_t stack_trim(std::byte* top, size_t keep_bytes, size_t stack_bytes) noexcept {
-  const size_t page = os::system_info().page_bytes;
-  const size_t keep = (keep_bytes + page - 1) & ~(page - 1);
-  if (keep + 2 * page > stack_bytes) return 0;  // nothing between what is kept and the guard
-  std::byte* const line = top - keep;
-  if (os::mem_resident(line - page, page) == 0) return 0;
-  std::byte* const low = top - stack_bytes + page;
-  const size_t bytes = static_cast<size_t>(line - low);
-  const size_t resident = os::mem_resident(low, bytes);
-  os::mem_discard(low, bytes);
-  return resident;
+  const size_t least = kStackPagesMin * os::system_info().page_bytes;
+  return std::bit_ceil(std::clamp(wish, least, kLargest));
 }
 
 }  // namespace gort

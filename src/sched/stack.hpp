@@ -10,6 +10,10 @@
 //     +-------+---------------------+-------+---------------------+--
 //     ^ page                        ^ the end of slot 0, exclusive: what take() hands out
 //
+// The guard comes on top of the stack's size, a power of two, so a slot is an odd number of pages. That
+// matters: all fibers use the same few lines at the ends of their slots, and a slot of a power of two
+// would put them all into the same few sets of the caches and of the TLB.
+//
 // The life of a slot, and the list that it is on:
 //
 //     fresh --> moving --> cold --> out <--> warm
@@ -24,11 +28,9 @@
 //
 //   K1  A slot is in exactly one state; all moves are made under the pool's lock.
 //   K2  The lowest page of a slot that was handed out is a guard, or the slot is counted in
-//   `unguarded`
-//       and a warning has been given.
+//       `unguarded` and a warning has been given.
 //   K3  for_each() visits exactly the slots that are out or warm: handed out since they were last
-//   cold.
-//       While it visits a slot, that slot's pages are not discarded.
+//       cold. While it visits a slot, that slot's pages are not discarded.
 //   K4  No system call that grows with the number of slots is made under the lock.
 //   K5  When the pool dies, no slot is out.
 //
@@ -69,7 +71,7 @@ class alignas(64) StackPool {
   // double.
   static constexpr size_t kDefaultStackBytes = size_t{256} << 10;
 
-  // stack_bytes is rounded up with slot_bytes_for(). Nothing can fail here: a pool that the kernel
+  // stack_bytes is rounded up with stack_bytes_for(). Nothing can fail here: a pool that the kernel
   // refuses memory hands out nothing.
   explicit StackPool(size_t stack_bytes) noexcept;
   // For tests: the kind of guard, and how many protect_none guards the process may have.
@@ -78,8 +80,8 @@ class alignas(64) StackPool {
   StackPool(const StackPool&) = delete;
   StackPool& operator=(const StackPool&) = delete;
 
-  // Hands out up to out.size() slots, each by its end address (exclusive, aligned to the slot's
-  // size): warm ones first, the last given back before the others. Returns how many; fewer than
+  // Hands out up to out.size() slots, each by its end address (exclusive, aligned to a page): warm
+  // ones first, the last given back before the others. Returns how many; fewer than
   // asked for means that the kernel refused memory.
   [[nodiscard]] size_t take(std::span<std::byte*> out) noexcept;
   // Takes slots back as they are; their pages stay resident.
@@ -88,6 +90,10 @@ class alignas(64) StackPool {
   // Gives the pages of at most max_slots warm slots back to the kernel, the longest unused first.
   // Returns the bytes that were resident.
   size_t scavenge(size_t max_slots) noexcept;
+
+  // How many slots have been warm all the time since the last call: what a burst has left behind and
+  // nobody wants now.
+  [[nodiscard]] size_t warm_unused() noexcept;
 
   // Calls visit(end address) for every slot that is out or warm (K3), so that its top may hold a
   // control block, or zeroes if it was just handed out. Under the lock, slab by slab: visit must be
@@ -98,9 +104,10 @@ class alignas(64) StackPool {
   [[nodiscard]] StackStats stats() noexcept;
   [[nodiscard]] size_t slot_bytes() const noexcept { return slot_bytes_; }  // guard included
   [[nodiscard]] size_t guard_bytes() const noexcept { return page_bytes_; }
+  [[nodiscard]] size_t stack_bytes() const noexcept { return slot_bytes_ - page_bytes_; }
 
-  // The slot's size for a wish: a power of two, at least kSlotPagesMin pages.
-  static size_t slot_bytes_for(size_t stack_bytes) noexcept;
+  // The stack's size for a wish: a power of two, at least kStackPagesMin pages.
+  static size_t stack_bytes_for(size_t wish) noexcept;
 
  private:
   enum class State : uint8_t { fresh, moving, cold, out, warm };
@@ -134,7 +141,7 @@ class alignas(64) StackPool {
   Slab& slab_of(SlotId id) noexcept { return slabs_[id >> slots_shift_]; }
   Slot& slot(SlotId id) noexcept { return slab_of(id).slots[place_of(id)]; }
   [[nodiscard]] SlotId place_of(SlotId id) const noexcept {
-    return id & (static_cast<SlotId>(slots_per_slab_) - 1);
+    return id & ((SlotId{1} << slots_shift_) - 1);
   }
   [[nodiscard]] SlotId first_id(Run run) const noexcept {
     return (run.slab << slots_shift_) + run.first;
@@ -164,8 +171,8 @@ class alignas(64) StackPool {
   size_t page_bytes_;
   size_t slot_bytes_;
   size_t slab_bytes_;
-  size_t slots_per_slab_;  // a power of two: 1 << slots_shift_
-  unsigned slots_shift_;
+  size_t slots_per_slab_;
+  unsigned slots_shift_;  // bits of a SlotId for the place in the slab
   size_t protect_budget_;
   uint32_t* index_ = nullptr;  // address / slab_bytes_ -> slab number; 0: not ours
   Slab* slabs_ = nullptr;      // [1 .. slab_count_]
@@ -181,6 +188,7 @@ class alignas(64) StackPool {
   size_t out_ = 0;
   size_t slab_mappings_ = 0;
   List warm_;
+  size_t warm_low_ = 0;  // the fewest warm slots since the last warm_unused()
   List cold_;
   std::byte* meta_chunk_ =
       nullptr;  // the newest chunk of Slot arrays; each begins with its predecessor
@@ -200,17 +208,5 @@ void StackPool::for_each(Visit visit) noexcept {
     }
   }
 }
-
-// Gives back what a fiber that went deep has left resident below the top keep_bytes of its slot.
-// Returns the bytes freed.
-//
-// It decides by asking the kernel about one page, the one just below keep_bytes: a frame that went
-// deeper has nearly always written there (a single larger frame may have stepped over it; such
-// pages stay until the slot is scavenged). The question is one system call, 0.3 us on bare metal
-// and several on a busy virtual machine, much more than a warm slot costs otherwise (0.03 us): ask
-// about a slot that goes straight back to work only now and then, say at every 16th death, or when
-// a saved stack pointer has been seen below the line. Nothing may run on the stack. Any thread, no
-// lock.
-size_t stack_trim(std::byte* top, size_t keep_bytes, size_t stack_bytes) noexcept;
 
 }  // namespace gort

@@ -6,8 +6,7 @@
 // do, and for good once all Ps have been idle for a while; the next M that gets a P wakes it.
 //
 //   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle. Getting
-//   a P:
-//       idle_p_count falls (seq_cst), then look at sysmon_asleep. One sees the other.
+//       a P: idle_p_count falls (seq_cst), then look at sysmon_asleep. One sees the other.
 #include "sched/sysmon.hpp"
 
 #include <algorithm>
@@ -29,9 +28,8 @@ constexpr int64_t kTimerMinNs = 100'000;  // the precision of timers that no M l
 constexpr int64_t kMaxNs = 10'000'000;
 constexpr int64_t kPollGapNs = 10'000'000;    // Go's 10 ms
 constexpr int64_t kDeepAfterNs = 50'000'000;  // all idle for so long: sleep for good
-constexpr int64_t kScavengeEveryNs = 100'000'000;
-constexpr size_t kScavengeShare = 8;  // an eighth of the free stacks at a time
-constexpr size_t kScavengeMin = 256;
+constexpr int64_t kScavengeEveryNs = 500'000'000;
+constexpr size_t kWarmMax = 256;  // free stacks that may stay resident
 constexpr int64_t kForeignLookNs = 1'000'000'000;
 constexpr size_t kStackBytes = 128 * 1024;
 
@@ -106,10 +104,7 @@ bool poll_network(Sched& s, int64_t now) noexcept {
 void scavenge(Watch& w, int64_t now) noexcept {
   if (now - w.scavenged_at_ns < kScavengeEveryNs) return;
   w.scavenged_at_ns = now;
-  const size_t warm = warm_stacks();
-  if (warm <= kScavengeMin) return;
-  const size_t share = warm / kScavengeShare;
-  scavenge_stacks(share > kScavengeMin ? share : kScavengeMin);
+  scavenge_stacks(kWarmMax);
 }
 
 // Sleeps for good, or while foreign threads keep a suspected deadlock open, a second at a time.
@@ -155,7 +150,7 @@ void sysmon_main(void*) noexcept {
     }
     if (!all_idle(s)) {
       w->idle_since_ns = now;
-    } else if (now - w->idle_since_ns > kDeepAfterNs && warm_stacks() <= kScavengeMin) {
+    } else if (now - w->idle_since_ns > kDeepAfterNs && warm_stacks() <= kWarmMax) {
       sleep_deep(s);
       sleep_ns = kMinNs;
       w->idle_since_ns = os::nanotime();

@@ -5,12 +5,11 @@
 // the owner is busy.
 //
 //   T1  A timer is in at most one heap; Timer::heap and Timer::index are written under that heap's
-//   lock. T2  fire() is called under the heap's lock, and stop() takes it: after stop() returns,
-//   nobody
+//       lock.
+//   T2  fire() is called under the heap's lock, and stop() takes it: after stop() returns, nobody
 //       touches the timer any more.
 //   T3  next_when() never is later than the earliest timer that was in the heap when the lock was
-//   last
-//       released.
+//       last released.
 #pragma once
 
 #include <atomic>

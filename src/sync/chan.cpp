@@ -3,12 +3,10 @@
 // receiver's.
 //
 //   C1  Under the lock: receivers wait only while the ring is empty and no sender waits; senders
-//   wait
-//       only while the ring is full (capacity 0: always full) and no receiver waits.
+//       wait only while the ring is full (capacity 0: always full) and no receiver waits.
 //   C2  A Wait in a queue belongs to a fiber that has left its stack or that holds the lock; its
-//   element
-//       may be read or written under the lock by whoever has dequeued and, if it has a timer,
-//       claimed it.
+//       element may be read or written under the lock by whoever has dequeued and, if it has a
+//       timer, claimed it.
 //   C3  `done` tells the woken fiber that its value was moved; without it the channel was closed.
 //   C4  A closed channel has no waiters.
 //

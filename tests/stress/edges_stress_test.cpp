@@ -76,7 +76,7 @@ TEST_P(EdgesStress, SleepsWhileUnwinding) {
 
 // The last wake-up comes from a foreign thread, which may still be on its way out when run() ends.
 TEST_P(EdgesStress, AForeignCloseMayEndTheRun) {
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < (test::kTsan ? 80 : 300); ++i) {
     const chan<int> c;
     std::thread foreign;
     run(opts(), [&] {

@@ -24,23 +24,9 @@
 
 #include "gort/fiber.hpp"
 #include "gort/run.hpp"
+#include "support/sanitized.hpp"
 
 namespace gort::test {
-
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kAsan = true;
-inline constexpr bool kTsan = false;
-#elif defined(__SANITIZE_THREAD__)
-inline constexpr bool kAsan = false;
-inline constexpr bool kTsan = true;
-#elif defined(__has_feature)
-inline constexpr bool kAsan = __has_feature(address_sanitizer);
-inline constexpr bool kTsan = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool kAsan = false;
-inline constexpr bool kTsan = false;
-#endif
-inline constexpr bool kSanitizers = kAsan || kTsan;
 
 // Much longer than anything that works may take, also on a busy machine.
 inline constexpr std::chrono::seconds kPatience{30};

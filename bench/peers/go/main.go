@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -85,6 +86,69 @@ func pingpong() {
 	<-pong
 }
 
+// wake: a thread of its own, asleep in the kernel for 200 us in between, wakes a goroutine while everything
+// else sleeps. Go has no threads outside its scheduler; one that is locked to a goroutine comes nearest.
+func wake() (p50, p99 float64) {
+	const warmUp, wakes = 200, 5000
+	bell, done := make(chan time.Time, 1), make(chan []float64)
+	go func() {
+		var us []float64
+		for called := range bell {
+			us = append(us, float64(time.Since(called).Nanoseconds())/1e3)
+		}
+		done <- us[warmUp:]
+	}()
+	go func() {
+		runtime.LockOSThread()
+		gap := syscall.NsecToTimespec(200_000)
+		for i := 0; i < warmUp+wakes; i++ {
+			syscall.Nanosleep(&gap, nil)
+			bell <- time.Now()
+		}
+		close(bell)
+	}()
+	us := <-done
+	sort.Float64s(us)
+	return us[len(us)/2], us[len(us)*99/100]
+}
+
+// residentBytes is the process's resident memory.
+func residentBytes() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		panic(err)
+	}
+	var size, resident int64
+	fmt.Sscan(string(text), &size, &resident)
+	return resident * int64(os.Getpagesize())
+}
+
+// memory100k: goroutines parked all at once; resident bytes each.
+func memory100k() float64 {
+	var all sync.WaitGroup
+	gate := make(chan struct{})
+	before := residentBytes()
+	all.Add(crowd)
+	var parked sync.WaitGroup
+	parked.Add(crowd)
+	for i := 0; i < crowd; i++ {
+		go func() {
+			parked.Done()
+			<-gate
+			all.Done()
+		}()
+	}
+	parked.Wait()
+	each := float64(residentBytes()-before) / crowd
+	close(gate)
+	all.Wait()
+	return each
+}
+
+func report(workload string, procs int, unit string, value float64) {
+	fmt.Printf("{\"workload\":%q,\"impl\":\"go\",\"procs\":%d,%q:%.3f}\n", workload, procs, unit, value)
+}
+
 // chosen tells whether a workload is to run.
 func chosen(name string, prefixes []string) bool {
 	for _, prefix := range prefixes {
@@ -106,13 +170,20 @@ func main() {
 		{"spawn100k", crowd, spawn100k},
 		{"pingpong", roundTrips, pingpong},
 	}
+	if chosen("memory_100k", os.Args[1:]) { // first, while the heap is small
+		report("memory_100k", 1, "bytes", memory100k())
+	}
 	for procs := 1; procs <= 2 && procs <= runtime.NumCPU(); procs++ {
 		runtime.GOMAXPROCS(procs)
 		for _, w := range workloads {
 			if chosen(w.name, os.Args[1:]) {
-				ns := medianNs(w.operations, w.run)
-				fmt.Printf("{\"workload\":%q,\"impl\":\"go\",\"procs\":%d,\"ns\":%.3f}\n", w.name, procs, ns)
+				report(w.name, procs, "ns", medianNs(w.operations, w.run))
 			}
+		}
+		if chosen("wake", os.Args[1:]) {
+			p50, p99 := wake()
+			report("wake_p50", procs, "us", p50)
+			report("wake_p99", procs, "us", p99)
 		}
 	}
 }

@@ -5,8 +5,7 @@
 //
 // C1: no allocation and no stdio: sysmon asks again while the program runs.
 // C2: the answer is the smallest quota of the process's own group and all groups above it, because
-// a
-//     group never gets more than its parent.
+//     a group never gets more than its parent.
 // C3: whatever can not be read or understood is no limit.
 #pragma once
 

@@ -6,8 +6,7 @@
 //     with whatever glibc itself publishes for debuggers (_thread_db_*), *and* a probe thread made
 //     by pthread_create() had there what had to be there.
 // L2: fields that are zero in a new thread are not in the table: a descriptor starts zeroed, and
-// the
-//     comparison of a real and a raw descriptor (glibc_thread_check.cpp) shows that no more is
+//     the comparison of a real and a raw descriptor (glibc_thread_check.cpp) shows that no more is
 //     needed.
 #pragma once
 

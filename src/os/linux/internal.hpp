@@ -15,8 +15,7 @@
 
 namespace gort::os {
 
-// ---- auxv.cpp
-// --------------------------------------------------------------------------------------
+// ---- auxv.cpp -----------------------------------------------------------------------------------
 
 inline constexpr char procAuxv[] = "/proc/self/auxv";
 inline constexpr char procCmdline[] = "/proc/self/cmdline";
@@ -50,8 +49,7 @@ const AuxvFacts& auxv_facts() noexcept;
 // The program's arguments; from /proc/self/cmdline unless sysargs() was given argv.
 std::vector<std::string> arguments();
 
-// ---- random.cpp
-// ------------------------------------------------------------------------------------
+// ---- random.cpp ---------------------------------------------------------------------------------
 
 inline constexpr char urandom_dev[] = "/dev/urandom";
 inline constexpr size_t kStartupRandomBytes = 16;
@@ -62,8 +60,7 @@ void set_startup_random_data(const std::byte* bytes16) noexcept;
 // One output word of SipHash-2-4 over a 16-byte message, keyed by `key`.
 uint64_t siphash(const uint64_t key[2], uint64_t m0, uint64_t m1) noexcept;
 
-// ---- init.cpp
-// --------------------------------------------------------------------------------------
+// ---- init.cpp -----------------------------------------------------------------------------------
 
 inline constexpr char sysTHPSizePath[] = "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size";
 // Pure: the number in the text of hpage_pmd_size, 0 unless a power of two.
@@ -71,20 +68,17 @@ size_t parse_huge_page_size(std::string_view text) noexcept;
 // Pure: "Hugepagesize:    2048 kB" in the text of /proc/meminfo, in bytes; 0 unless a power of two.
 size_t parse_meminfo_huge_page_size(std::string_view text) noexcept;
 
-// ---- fence.cpp
-// -------------------------------------------------------------------------------------
+// ---- fence.cpp ----------------------------------------------------------------------------------
 
 // Registers for membarrier. Called once by osinit().
 void fence_init() noexcept;
 
-// ---- poll.cpp
-// --------------------------------------------------------------------------------------
+// ---- poll.cpp -----------------------------------------------------------------------------------
 
 // epoll_wait() for kernels without epoll_pwait2: milliseconds, rounded up.
 int epoll_wait_ms(int epfd, std::span<PollEvent> out, int64_t ns) noexcept;
 
-// ---- file.cpp
-// --------------------------------------------------------------------------------------
+// ---- file.cpp -----------------------------------------------------------------------------------
 
 // Reads a small file at an offset into a fixed buffer, without allocation. Bytes read, or -errno.
 long read_file(const char* path, size_t offset, std::span<char> out) noexcept;

@@ -1,8 +1,7 @@
 // poll: epoll. Implements the first half of the section "Descriptors" of os.hpp; called by netpoll.
 //
 // E1: a wait never ends before its time because of rounding: where the kernel counts milliseconds
-// only,
-//     the timeout is rounded up.
+//     only, the timeout is rounded up.
 #include <sys/epoll.h>
 
 #include <algorithm>

@@ -5,7 +5,8 @@
 // errno across a fiber's move to another thread (__errno_location() is declared const).
 //
 // Calls that move user data through descriptors (read, write, epoll_ctl) go through libc instead,
-// so that the sanitizers see them; their functions are `noinline` for the reason above.
+// so that the sanitizers see them; their functions are `noinline` for the reason above. (socket.cpp
+// does so only where there is a sanitizer.)
 //
 // This is one of the few files whose job it is to know the processor.
 #pragma once

@@ -3,18 +3,16 @@
 // newosproc() (thread.cpp) is one loop over attempts; an attempt is made by one of two back ends:
 //   pthread  thread_pthread.cpp: pthread_create(), everywhere
 //   clone    glibc_thread*.cpp: raw clone(2) into glibc's own start_thread, where that is known to
-//   work
+//            work
 // thread_choice.cpp decides between them, once. Rejected ways: docs/design/0002-threads.md.
 //
 // T1: a thread that newosproc() made is for libc a thread like any other. Whoever can not promise
 //     this for the libc at hand must not be chosen.
 // T2: once a thread can run, mOS is its own: the creator reads and writes nothing of it any more,
-// so
-//     that another thread may mdestroy() it before newosproc() has returned.
+//     so that another thread may mdestroy() it before newosproc() has returned.
 // T3: a failed attempt leaves no thread, no mapping and no entry on libc's lists.
 // T4: the thread starts with every signal blocked but libc's own (32 and 33); blocking 33 would
-// stop
-//     a setuid() of another thread for ever while it waits for this one.
+//     stop a setuid() of another thread for ever while it waits for this one.
 #pragma once
 
 #include <cstddef>

@@ -31,6 +31,21 @@ TEST_P(Deadline, EndsAReadThatWaits) {
   });
 }
 
+// Its timer belongs to a runtime, the deadline does not.
+TEST_P(Deadline, HoldsInARuntimeThatStartsLater) {
+  Pair p = connected_pair();
+  p.server.set_read_deadline(in(kSoon));
+  const auto read = [&p] {
+    std::error_code ec;
+    char buffer[8];
+    p.server.read_some(buffer, ec);
+    EXPECT_EQ(ec, std::errc::timed_out);
+  };
+  in_fibers(read);
+  in_fibers([&p] { p.server.set_read_deadline(in(kSoon)); });
+  in_fibers(read);
+}
+
 TEST_P(Deadline, IsStrongerThanData) {
   in_fibers([] {
     Pair p = connected_pair();

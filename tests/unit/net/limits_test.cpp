@@ -43,7 +43,7 @@ void echo(tcp_stream s) {
 TEST_P(Limits, ManyConnections) {
   const DescriptorLimit limit(20'100);
   // Under a sanitizer everything takes longer, while a lost wake-up shows as well with fewer.
-  const size_t wanted = test::kSanitized ? 1'000 : 10'000;
+  const auto wanted = static_cast<size_t>(test::many(test::kSanitizers ? 1'000 : 10'000));
   const size_t count = std::min<size_t>(wanted, (limit.now() - 100) / 2);
   in_fibers([count] {
     auto listener = tcp_listener::listen("127.0.0.1", 0);

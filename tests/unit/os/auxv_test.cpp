@@ -163,8 +163,7 @@ TEST(Auxv, MincoreWantsAnAlignedAddress) {
   EXPECT_EQ(mincore(p, 2 * page, vec), -ENOMEM);
 }
 
-// ---- init
-// ------------------------------------------------------------------------------------------
+// ---- init ---------------------------------------------------------------------------------------
 
 TEST(Init, IsIdempotentAndThreadSafe) {
   std::vector<std::thread> threads;
@@ -225,8 +224,7 @@ TEST(Init, ParseDecimal) {
   }
 }
 
-// ---- random
-// ----------------------------------------------------------------------------------------
+// ---- random -------------------------------------------------------------------------------------
 
 TEST(Random, SipHashReferenceVector) {
   // Key 00..0f, message 00..0f: row 16 of vectors.h in the authors' reference implementation is

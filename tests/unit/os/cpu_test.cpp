@@ -17,8 +17,7 @@
 namespace gort::os {
 namespace {
 
-// ---- a machine made of text
-// --------------------------------------------------------------------------
+// ---- a machine made of text ---------------------------------------------------------------------
 
 using Files = std::map<std::string, std::string>;
 
@@ -206,8 +205,7 @@ TEST(Cgroup, OversizedGroupPathIsNoLimit) {
             0u);
 }
 
-// ---- this machine
-// ------------------------------------------------------------------------------------
+// ---- this machine -------------------------------------------------------------------------------
 
 TEST(Cpu, AffinityAgreesWithLibc) {
   cpu_set_t set;

@@ -63,8 +63,7 @@ void move_about(int turn) {
   }
 }
 
-// ---- Exceptions
-// ----------------------------------------------------------------------------------------
+// ---- Exceptions ---------------------------------------------------------------------------------
 
 TEST_P(ForeignCode, AFiberMayWaitInACatchBlock) {
   everywhere([](int i, int turn) {
@@ -143,8 +142,7 @@ TEST_P(ForeignCode, ExceptionsPassThroughDeepStacks) {
   });
 }
 
-// ---- libc
-// ----------------------------------------------------------------------------------------------
+// ---- libc ---------------------------------------------------------------------------------------
 
 // errno is the thread's: it says something right after the call only.
 __attribute__((noinline)) int error_of_failing_call(int n) {
@@ -354,8 +352,7 @@ TEST_P(ForeignCode, FloatingPointModesStayWithTheFiber) {
   });
 }
 
-// ---- blocking()
-// ------------------------------------------------------------------------------------------
+// ---- blocking() ---------------------------------------------------------------------------------
 
 class Blocking : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(Blocking);

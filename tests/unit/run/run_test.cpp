@@ -117,7 +117,7 @@ TEST_P(Run, CountsFibersAndProcs) {
 }
 
 TEST_P(Run, EndsPromptlyWithManySleepers) {
-  const int count = test::kTsan ? 1'000 : 10'000;  // TSan ends at 8,128 fibers
+  const int count = test::many(10'000);
   std::atomic<int> stops{0};
   std::chrono::steady_clock::time_point returned;
   in_fibers([&] {

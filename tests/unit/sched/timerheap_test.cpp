@@ -167,7 +167,7 @@ TEST(TimerHeap, ItsEndDisarms) {
 }
 
 // T2: of firing and stop() exactly one has it, and nobody touches the timer after stop() has
-// returned.
+//     returned.
 TEST(TimerHeap, StopRacesWithFiring) {
   TimerHeap heap;
   std::atomic<bool> end{false};
