@@ -55,8 +55,13 @@ struct bound {
 template <class F, class... Args>
 using bound_for = bound<std::decay_t<F>, std::decay_t<Args>...>;
 
+// What bound::call() returns. No such type, rather than an error, if f can not be called so: compilers look
+// at it before they look at constraints.
 template <class F, class... Args>
-using call_result = decltype(std::declval<bound_for<F, Args...>&>().call(nullptr));
+using call_result = typename std::conditional_t<
+    std::is_invocable_v<std::decay_t<F>, std::stop_token, std::decay_t<Args>...>,
+    std::invoke_result<std::decay_t<F>, std::stop_token, std::decay_t<Args>...>,
+    std::invoke_result<std::decay_t<F>, std::decay_t<Args>...>>::type;
 
 // Owns a fiber that is not started yet.
 class unstarted {
@@ -319,7 +324,8 @@ auto spawn_with(const attrs* a, F&& f, Args&&... args) {
 // Starts f(args...) on a fiber of its own; nobody waits for it. Arguments are copied or moved in
 // (use std::ref for references). If f takes a leading std::stop_token, it gets the fiber's. An
 // exception that escapes f ends the process with a message. Throws std::system_error (ENOMEM) when
-// no stack is to be had, std::logic_error when no runtime is alive. Any thread.
+// no stack is to be had, std::logic_error when no runtime is alive; from a thread also once the main
+// function has returned. Any thread.
 template <class F, class... Args>
 requires(!std::is_same_v<std::decay_t<F>, attrs>) void go(F&& f, Args&&... args) {
   detail::go_with(nullptr, std::forward<F>(f), std::forward<Args>(args)...);

@@ -39,6 +39,23 @@ struct G;
 enum class GState : uint8_t { none, runnable, running, waiting, dead };
 const char* state_name(GState s) noexcept;
 
+// An atomic state whose construction writes nothing. Walks over all slots look at the state in a slot where
+// a G is being made (g_of_slot() in spawn.cpp): there it must go from the zeros of fresh memory, which
+// mean none, to dead, at once and by an atomic store.
+class StateWord {
+ public:
+  StateWord() noexcept {}
+  [[nodiscard]] GState load(std::memory_order order) const noexcept {
+    return std::atomic_ref<GState>(const_cast<GState&>(word_)).load(order);
+  }
+  void store(GState s, std::memory_order order) noexcept {
+    std::atomic_ref<GState>(word_).store(s, order);
+  }
+
+ private:
+  GState word_;
+};
+
 enum class GKind : uint8_t { fiber, g0, thread };
 
 // The C++ runtime's per-thread exception state (abi::__cxa_eh_globals): caught exceptions and the
@@ -58,7 +75,7 @@ struct alignas(64) G {
   // Touched by every switch.
   Context context;  // valid while not running
   EhGlobals eh;
-  std::atomic<GState> state{GState::none};
+  StateWord state;
   GKind kind = GKind::fiber;
   StopState stop_state = StopState::open;  // owner: the fiber itself
   WaitReason reason = WaitReason::none;    // meaningful while waiting

@@ -20,6 +20,7 @@ void schedule_loop(M* m) noexcept {
 
 void m_enter(M* m) noexcept {
   m->g0.kind = GKind::g0;
+  m->g0.state.store(GState::running, std::memory_order_relaxed);  // relaxed: nobody else looks
   m->cur = &m->g0;
   // __cxa_get_globals() is declared const, so its value is taken once per M and kept there.
   m->eh = reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals());

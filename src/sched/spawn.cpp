@@ -163,12 +163,13 @@ uint64_t next_fiber_id(P* p) noexcept {
 }
 
 // A thread without a P counts its fiber before it takes a stack, so that the runtime does not end
-// before that fiber has (B4). False: it is ending.
+// before that fiber has (B4). False: it is ending. A thread that is no M hears so as soon as the fibers
+// have been asked to stop: one that spawns and spawns would keep the runtime for ever.
 bool admit_foreign() noexcept {
   Sched& s = sched();
   LockGuard guard(s.lock);
-  // relaxed: under the lock.
-  if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return false;
+  const Phase phase = s.phase.load(std::memory_order_relaxed);  // relaxed: under the lock
+  if (phase == Phase::exiting || (phase != Phase::running && current_m() == nullptr)) return false;
   s.foreign_spawned.add();
   return true;
 }
@@ -303,7 +304,7 @@ namespace {
 G* take_dead_foreign(const attrs* a) {
   const Visitor visit;
   if (!runtime_alive() || !admit_foreign()) {
-    throw std::logic_error("gort: no runtime is alive (start one with gort::run)");
+    throw std::logic_error("gort: no runtime is alive (start one with gort::run), or it is ending");
   }
   G* g = take_dead(a);
   if (g == nullptr) {

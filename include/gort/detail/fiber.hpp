@@ -26,7 +26,8 @@ struct attrs {
 namespace detail {
 
 // A fiber that is not running yet, with room for its payload near the top of its stack. Throws
-// std::system_error (ENOMEM) or std::logic_error (no runtime is alive).
+// std::system_error (ENOMEM) or std::logic_error (no runtime is alive, or it is ending and the caller
+// is none of its fibers).
 struct new_fiber {
   G* g;
   void* payload;

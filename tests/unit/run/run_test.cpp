@@ -116,6 +116,34 @@ TEST_P(Run, CountsFibersAndProcs) {
   });
 }
 
+// A thread that spawns and spawns would keep the runtime for ever; fibers may still do so, to clean up.
+TEST_P(Run, ThreadsMayNotSpawnIntoTheEnd) {
+  std::atomic<int> refused{0};
+  std::atomic<bool> ran{false};
+  in_fibers([&] {
+    go([&] {
+      try {
+        sleep_for(1h);
+      } catch (const stopped&) {
+        blocking([&] {
+          std::thread([&] {
+            try {
+              go([] {});
+            } catch (const std::logic_error&) {
+              ++refused;
+            }
+          }).join();
+          go([&ran] { ran.store(true); });
+        });
+        throw;
+      }
+    });
+    yield();
+  });
+  EXPECT_EQ(refused.load(), 1);
+  EXPECT_TRUE(ran.load());
+}
+
 TEST_P(Run, EndsPromptlyWithManySleepers) {
   const int count = test::many(10'000);
   std::atomic<int> stops{0};
