@@ -3,7 +3,8 @@
 
     bench/http_load.py [--seconds S] [--rounds N] [--connections N,...] BUILD_DIRECTORY
 
-The server is bound to one CPU, wrk to another. Lines of JSON as bench/report.py reads them, for every
+The server is bound to one CPU, wrk to another. A second of load comes first, so that the memory of that many
+connections has been touched (on some virtual machines a first touch costs 30 us). Lines of JSON as bench/report.py reads them, for every
 number of connections N: http_N is the server's CPU time per request, http_N_rate the requests per second,
 http_N_p99 wrk's 99th percentile. Both servers parse and answer with the same code (examples/http).
 """
@@ -17,6 +18,7 @@ import subprocess
 import sys
 
 START_TIMEOUT_S = 10
+WARM_UP_S = 1
 UNIT_US = {"us": 1, "ms": 1e3, "s": 1e6}
 
 
@@ -46,6 +48,7 @@ def load(url, connections, seconds, cpu):
 
 def measure(impl, command, connections, seconds, cpus):
     server, url = start(command, cpus[0])
+    load(url, connections, WARM_UP_S, cpus[-1])
     rate, p99_us = load(url, connections, seconds, cpus[-1])
     server.send_signal(signal.SIGTERM)
     out, _ = server.communicate()

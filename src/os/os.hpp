@@ -138,10 +138,15 @@ size_t mem_resident(const void* addr, size_t bytes) noexcept;  // bytes resident
 
 // ---- Descriptors (poll.cpp, pipe.cpp) -----------------------------------------------------------
 
-struct PollEvent {  // layout of struct epoll_event
+// Layout of struct epoll_event, which the kernel packs on x86-64 only.
+#if defined(__x86_64__)
+struct __attribute__((packed)) PollEvent {
+#else
+struct PollEvent {
+#endif
   uint32_t events;
   uint64_t data;
-} __attribute__((packed));
+};
 
 int epoll_create() noexcept;  // close-on-exec
 int epoll_add(int epfd, int fd, uint32_t events, uint64_t data) noexcept;

@@ -22,12 +22,12 @@
 //       when turns are short, and more often when they are long: the interval adapts so that a
 //       ladder comes about every kLadderNs while P is busy. Timers of a busy P are late by that
 //       much.
-//   N2  While the global queue holds fibers, those that a busy P polls go there, too: P's own queue,
-//       refilled again and again, would keep the others waiting for one turn of the ladder each.
-//   N1  What a busy P polls goes to the tail of its queue, so polling early gains nothing but system
+//   F4  What a busy P polls goes to the tail of its queue, so polling early gains nothing but system
 //       calls, and polling into a queue without room moves the oldest half to the global queue, behind
 //       the youngest. So a P with a long queue leaves events where they are, in the kernel's own
 //       queue, until it has worked its own down, but not for more than kPollGapLongNs (F1).
+//   F5  While the global queue holds fibers, those that a busy P polls go there, too: P's own queue,
+//       refilled again and again, would keep the others waiting for one turn of the ladder each.
 #include "sched/find.hpp"
 
 #include "base/pause.hpp"
@@ -43,7 +43,7 @@ constexpr uint32_t kLadderMax = 61;  // Go's schedtick % 61: prime, so that no p
 constexpr uint32_t kLadderMin = 2;   // F3
 constexpr int64_t kLadderNs = 100'000;   // a tenth of a ms late at most for timers of a busy P
 constexpr int64_t kPollGapNs = 250'000;  // a busy P asks for descriptors at most this often,
-constexpr int64_t kPollGapLongNs = 5'000'000;  // and one with a long queue this often (N1)
+constexpr int64_t kPollGapLongNs = 5'000'000;  // and one with a long queue this often (F4)
 constexpr uint32_t kShortQueue = 8;
 constexpr uint32_t kGlobalShareMax = kRunqSlots / 2;
 constexpr int kStealRounds = 4;    // as in Go
@@ -93,7 +93,7 @@ bool should_poll() noexcept {
   return netpoll_wanted() && sched().poll_until_ns.load(std::memory_order_relaxed) == 0;
 }
 
-// N1.
+// F4.
 bool poll_due(const P* p, int64_t now_ns) noexcept {
   if (!should_poll()) return false;
   const bool short_queue = p->runq.size() < kShortQueue && sched().globq.approx_size() == 0;
@@ -104,7 +104,7 @@ void poll_now(int64_t now_ns) noexcept {
   GList ready_fibers;
   netpoll(0, now_ns, ready_fibers);
   if (ready_fibers.empty()) return;
-  // N2: behind those that are there already.
+  // F5: behind those that are there already.
   if (sched().globq.approx_size() != 0) return ready_list_global(ready_fibers);
   ready_list(ready_fibers);
 }

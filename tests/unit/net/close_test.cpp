@@ -144,8 +144,9 @@ TEST_P(Close, StopRequestEndsAWaitForTheTurn) {
     second.request_stop();
     second.join();
     p.client.write("ab");
-    EXPECT_EQ(first.get(), "a");
-    EXPECT_EQ(third.get(), "b");
+    // With one proc they came in this order.
+    const std::string read = first.get() + third.get();
+    EXPECT_TRUE(read == "ab" || (GetParam() > 1 && read == "ba")) << read;
   });
 }
 

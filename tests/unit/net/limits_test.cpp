@@ -67,16 +67,15 @@ TEST_P(Limits, NoDescriptorLeftOnAccept) {
     auto warm_up = tcp_stream::connect(listener.local_endpoint());
     (void)listener.accept();
     auto client = tcp_stream::connect(listener.local_endpoint());
+    std::error_code errors[3];
     {
       const int first_free = ::dup(0);
       ::close(first_free);
       const DescriptorLimit none(static_cast<rlim_t>(first_free));
-      std::error_code ec;
-      for (int i = 0; i < 3; ++i) {
-        EXPECT_FALSE(listener.accept(ec).is_open());
-        EXPECT_EQ(ec, std::errc::too_many_files_open);
-      }
+      for (std::error_code& ec : errors) EXPECT_FALSE(listener.accept(ec).is_open());
     }
+    // Here, since UBSan's look at a virtual call takes a pipe.
+    for (const std::error_code& ec : errors) EXPECT_EQ(ec, std::errc::too_many_files_open);
     auto server = listener.accept();
     client.write("x");
     EXPECT_EQ(read_string(server, 1), "x");
