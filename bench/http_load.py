@@ -48,10 +48,12 @@ def load(url, connections, seconds, cpu):
 
 def measure(impl, command, connections, seconds, cpus):
     server, url = start(command, cpus[0])
-    load(url, connections, WARM_UP_S, cpus[-1])
-    rate, p99_us = load(url, connections, seconds, cpus[-1])
-    server.send_signal(signal.SIGTERM)
-    out, _ = server.communicate()
+    try:
+        load(url, connections, WARM_UP_S, cpus[-1])
+        rate, p99_us = load(url, connections, seconds, cpus[-1])
+    finally:  # whatever goes wrong, no server is left behind
+        server.send_signal(signal.SIGTERM)
+        out, _ = server.communicate()
     if server.returncode != 0:
         sys.exit(f"{command[0]} ended with status {server.returncode}:\n{out}")
     cpu_us = next(json.loads(line)["us"] for line in out.splitlines() if line.startswith("{"))
