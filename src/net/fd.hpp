@@ -47,9 +47,9 @@
 #include <string_view>
 
 #include "sched/globq.hpp"
-#include "sched/lock.hpp"
 #include "sched/netpoll.hpp"
 #include "sched/park.hpp"
+#include "sched/park_lock.hpp"
 
 namespace gort::net::detail {
 
@@ -180,7 +180,7 @@ class alignas(64) Fd {
   // What an operation touches stands in the first line.
   const int fd_;
   Readiness readiness_[2] = {Readiness::unknown, Readiness::unknown};
-  Lock lock_;
+  ParkLock lock_;
   PollDesc* const poll_;
   std::atomic<uint64_t> word_{kRef};
   Queue queues_[2];    // under lock_

@@ -147,11 +147,10 @@ G* steal_next(P* victim) noexcept {
   // acquire: the fiber's state, should we take it.
   G* g = victim->next.load(std::memory_order_acquire);
   if (g == nullptr) return nullptr;
-  const uint32_t tick = victim->tick.load(std::memory_order_relaxed);  // relaxed: compared only
+  const uint64_t turns = victim->turns();
   for (int i = 0; i < kStalePauses; ++i) {
     cpu_pause();
-    if (victim->next.load(std::memory_order_relaxed) != g ||
-        victim->tick.load(std::memory_order_relaxed) != tick) {
+    if (victim->next.load(std::memory_order_relaxed) != g || victim->turns() != turns) {
       return nullptr;
     }
   }

@@ -10,17 +10,16 @@ namespace gort {
 // queue's head goes first.
 [[nodiscard]] inline G* take_next(P* p, uint32_t streak_max) noexcept {
   // relaxed: a hint; the exchange below decides against thieves.
-  if (p->next.load(std::memory_order_relaxed) != nullptr &&
-      (p->next_streak < streak_max || p->runq.empty_for_owner())) {
-    ++p->next_streak;
-    G* g;
+  G* g = p->next.load(std::memory_order_relaxed);
+  if (g != nullptr && (p->next_streak < streak_max || p->runq.empty_for_owner())) {
+    // With an empty queue the count starts anew, too: who comes then waits for streak_max at most.
+    p->next_streak = p->next_streak < streak_max ? p->next_streak + 1 : 0;
     if (p->alone) {
-      g = p->next.load(std::memory_order_relaxed);  // relaxed: no thief exists
-      p->next.store(nullptr, std::memory_order_relaxed);
-    } else {
-      // acq_rel: decides between us and a thief.
-      g = p->next.exchange(nullptr, std::memory_order_acq_rel);
+      p->next.store(nullptr, std::memory_order_relaxed);  // relaxed: no thief exists
+      return g;
     }
+    // acq_rel: decides between us and a thief.
+    g = p->next.exchange(nullptr, std::memory_order_acq_rel);
     if (g != nullptr) return g;
   }
   p->next_streak = 0;

@@ -144,10 +144,9 @@ bool work_left(Sched& s) noexcept {
     // acquire: pairs with ready(); relaxed for the rest, which is compared only.
     G* g = p.next.load(std::memory_order_acquire);
     if (g == nullptr) continue;
-    const uint32_t tick = p.tick.load(std::memory_order_relaxed);
+    const uint64_t turns = p.turns();
     for (int k = 0; k < kStalePauses; ++k) cpu_pause();
-    if (p.next.load(std::memory_order_relaxed) == g &&
-        p.tick.load(std::memory_order_relaxed) == tick) {
+    if (p.next.load(std::memory_order_relaxed) == g && p.turns() == turns) {
       return true;
     }
   }

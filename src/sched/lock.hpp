@@ -65,16 +65,17 @@ class Lock {
   std::atomic<uint32_t> word_{0};  // 0 free, 1 held
 };
 
-// Scoped ownership of a Lock.
+// Scoped ownership of a Lock or a ParkLock.
+template <class L>
 class LockGuard {
  public:
-  explicit LockGuard(Lock& l) noexcept : lock_(l) { lock_.lock(); }
+  explicit LockGuard(L& l) noexcept : lock_(l) { lock_.lock(); }
   ~LockGuard() { lock_.unlock(); }
   LockGuard(const LockGuard&) = delete;
   LockGuard& operator=(const LockGuard&) = delete;
 
  private:
-  Lock& lock_;
+  L& lock_;
 };
 
 extern std::atomic<uint32_t> lock_sleepers[64];

@@ -13,7 +13,6 @@ void schedule_loop(M* m) noexcept {
   while (G* g = find_runnable(m)) {
     P* p = m->p;
     p->counters.switches.add();
-    p->tick.store(p->tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     switch_to(m, &m->g0, g, nullptr, nullptr);
   }
 }
@@ -22,6 +21,7 @@ void m_enter(M* m) noexcept {
   m->g0.kind = GKind::g0;
   m->g0.state.store(GState::running, std::memory_order_relaxed);  // relaxed: nobody else looks
   m->cur = &m->g0;
+  static_assert(sizeof(EhGlobals) == 16, "as large as abi::__cxa_eh_globals");
   // __cxa_get_globals() is declared const, so its value is taken once per M and kept there.
   m->eh = reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals());
   sanitizer_thread_init(m->g0.sanitizer);

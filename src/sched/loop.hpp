@@ -59,8 +59,6 @@ inline M* switch_to(M* m, G* from, G* to, After after, void* arg) noexcept {
   G* g = take_next(p, kNextStreakMax);
   if (g == nullptr) return &m->g0;
   p->counters.switches.add();
-  // relaxed: owner counts, others compare two readings.
-  p->tick.store(p->tick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (!p->alone && !p->runq.empty_for_owner()) wake_if_idle();
   return g;
 }

@@ -69,8 +69,6 @@ struct alignas(64) P {
   uint32_t countdown = 1;    // scheduling points until the full ladder (find.cpp)
   uint32_t ladder_interval = 2;
   int64_t ladder_at_ns = 0;  // when the full ladder last ran
-  std::atomic<uint32_t> tick{
-      0};  // turns of the loop; sysmon and thieves see from it whether P moves
 
   // How many lonely ready() calls pass before an idle M is woken for one (idle.cpp). Raised by an M
   // that was woken and found nothing, zeroed by a thief that found something; races are harmless.
@@ -86,6 +84,9 @@ struct alignas(64) P {
   TimerHeap timers;
   PCounters counters;
   Random random;
+
+  // Any thread. Fibers that this P has begun to run: two equal readings say that it has not moved.
+  [[nodiscard]] uint64_t turns() const noexcept { return counters.switches.get(); }
 };
 
 }  // namespace gort

@@ -4,6 +4,7 @@
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
+#include "sched/park_inline.hpp"
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
@@ -11,10 +12,17 @@
 namespace gort {
 namespace {
 
+// Shows a Wait to those who request a stop, before the look for a request that was made before.
+inline void publish_wait(G* g, Wait* w) noexcept {
+  // release: publishes the Wait to requesters (S1).
+  g->wait.store(w, std::memory_order_release);
+  os::fence_light();  // S2: the publication before the look at stop_requested
+}
+
 // A wait without a lock: from the moment that the timer or commit has put it in, it may be over,
 // and a requester's cancel finds nothing to take out before. So the far side holds the Wait by an
 // inspector's count, and looks for a stop request afterwards (S2).
-void park_by_commit(M* m, G* g, Wait* w) noexcept {
+[[gnu::noinline]] void park_by_commit(M* m, G* g, Wait* w) noexcept {
   g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
   // release: publishes the Wait to requesters (S1).
   if (w->cancel != nullptr) g->wait.store(w, std::memory_order_release);
@@ -26,39 +34,32 @@ void park_by_commit(M* m, G* g, Wait* w) noexcept {
   g->inspectors.fetch_sub(1, std::memory_order_release);
 }
 
-// The far side of a park: R1.
-void park_after(M* m, G* g, void* arg) noexcept {
-  auto* w = static_cast<Wait*>(arg);
-  set_state(g, GState::waiting);
-  g->reason = w->reason;
-  if (w->lock == nullptr) return park_by_commit(m, g, w);
+// Behind the publication of its Wait: a stop request was made before (S2).
+[[gnu::noinline]] void unlock_and_cancel(G* g, ParkLock* lock) noexcept {
+  g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release in unlock()
+  lock->unlock();
+  cancel_wait(g);
+}
+
+// With a lock and a time limit. One that passes at once makes the fiber wait for this lock before it
+// leaves its Wait.
+[[gnu::noinline]] void park_timed(M* m, G* g, Wait* w) noexcept {
+  ParkLock* const lock = w->lock;
   bool inspect = false;
   if (w->cancel != nullptr) {
-    // release: publishes the Wait to requesters (S1).
-    g->wait.store(w, std::memory_order_release);
-    os::fence_light();  // S2: the publication before the look at stop_requested
-    if (__builtin_expect(stop_due(g), 0)) {
-      g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
-      inspect = true;
-    }
+    publish_wait(g, w);
+    inspect = stop_due(g);
+    // relaxed: before the release in unlock().
+    if (inspect) g->inspectors.fetch_add(1, std::memory_order_relaxed);
   }
-  // A time limit that passes at once makes the fiber wait for this lock before it leaves its Wait.
-  if (w->timer != nullptr) timer_add(m->p, w->timer);
-  w->lock->unlock();
+  timer_add(m->p, w->timer);
+  lock->unlock();
   if (inspect) cancel_wait(g);
 }
 
 void yield_after(M* m, G* g, void*) noexcept {
   set_state(g, GState::runnable);
   push_queue(m->p, g);
-}
-
-// S1, the fiber's half: nobody looks at our Wait once this has returned.
-inline void close_wait(G* g) noexcept {
-  g->wait.store(nullptr, std::memory_order_relaxed);  // relaxed: ordered by the fence
-  os::fence_light();
-  // acquire: pairs with the inspectors' release.
-  while (__builtin_expect(g->inspectors.load(std::memory_order_acquire) != 0, 0)) os::osyield();
 }
 
 // A foreign thread waits on a word of its own; there is no far side, and no timer but the futex's.
@@ -122,6 +123,21 @@ void ready_global(GList& list) noexcept {
 
 }  // namespace
 
+// Without a frame of its own on the usual way: what is rare is left by a tail call.
+void complete_park(M* m, G* g, void* wait) noexcept {
+  auto* w = static_cast<Wait*>(wait);
+  set_state(g, GState::waiting);
+  g->reason = w->reason;
+  ParkLock* const lock = w->lock;
+  if (lock == nullptr) return park_by_commit(m, g, w);
+  if (w->timer != nullptr) return park_timed(m, g, w);
+  if (w->cancel != nullptr) {
+    publish_wait(g, w);
+    if (__builtin_expect(stop_due(g), 0)) return unlock_and_cancel(g, lock);
+  }
+  lock->unlock();
+}
+
 WakeCause park(Wait& w) noexcept {
   M* m = current_m();
   G* g = m != nullptr ? m->cur : foreign_g();
@@ -136,24 +152,34 @@ WakeCause park(Wait& w) noexcept {
   }
   // A fiber that unwinds is not interrupted: the request is thrown by its next ordinary wait.
   if (__builtin_expect(m->eh->uncaught != 0, 0)) w.cancel = nullptr;
-  m->p->counters.parks.add();
-  const bool looked_at = w.cancel != nullptr || w.lock == nullptr;
-  switch_to(m, g, next_or_g0(m), park_after, &w);
-  if (looked_at) close_wait(g);
-  return w.cause;
+  return park_fiber(m, g, w);
 }
 
+namespace {
+
+[[gnu::noinline]] void ready_from_outside(G* g) noexcept {
+  const Visitor visit;
+  set_state(g, GState::runnable);
+  GList one;
+  one.push_back(g);
+  ready_global(one);
+}
+
+// I1, where the fiber that was the P's next had to make room.
+[[gnu::noinline]] void queue_displaced(P* p, G* old) noexcept {
+  push_queue(p, old);
+  fence();
+  wake_if_idle();
+}
+
+}  // namespace
+
+// Without a frame of its own, as complete_park().
 void ready(G* g) noexcept {
   if (__builtin_expect(g->kind == GKind::thread, 0)) return ready_thread(g);
   M* m = current_m();
   P* p = m != nullptr ? m->p : nullptr;
-  if (__builtin_expect(p == nullptr, 0)) {
-    const Visitor visit;
-    set_state(g, GState::runnable);
-    GList one;
-    one.push_back(g);
-    return ready_global(one);
-  }
+  if (__builtin_expect(p == nullptr, 0)) return ready_from_outside(g);
   set_state(g, GState::runnable);
   p->counters.wakes.add();
   if (p->alone) {
@@ -166,9 +192,7 @@ void ready(G* g) noexcept {
   // seq_cst: publishes the fiber to thieves, and is I1's fence before the look at the idle counts.
   G* old = p->next.exchange(g, std::memory_order_seq_cst);
   if (old == nullptr) return wake_if_idle_lonely(p);
-  push_queue(p, old);
-  fence();  // I1
-  wake_if_idle();
+  queue_displaced(p, old);
 }
 
 namespace {

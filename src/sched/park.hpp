@@ -36,6 +36,7 @@
 
 #include "sched/current.hpp"
 #include "sched/globq.hpp"
+#include "sched/park_lock.hpp"
 #include "sched/wait.hpp"
 
 namespace gort {

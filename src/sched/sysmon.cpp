@@ -34,7 +34,7 @@ constexpr int64_t kForeignLookNs = 1'000'000'000;
 constexpr size_t kStackBytes = 128 * 1024;
 
 struct Watch {
-  uint32_t ticks[kMaxProcs] = {};
+  uint64_t turns[kMaxProcs] = {};
   int64_t idle_since_ns = 0;
   int64_t scavenged_at_ns = 0;
   int64_t traced_at_ns = 0;
@@ -55,13 +55,13 @@ bool wake_passed_over(Sched& s, Watch& w) noexcept {
   bool found = false;
   for (int i = 0; i < s.nprocs; ++i) {
     P& p = s.procs[i];
-    const uint32_t tick = p.tick.load(std::memory_order_relaxed);  // relaxed: compared only
+    const uint64_t turns = p.turns();
     const bool waits = p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();
-    if (waits && tick == w.ticks[i]) {
+    if (waits && turns == w.turns[i]) {
       wake_if_idle();
       found = true;
     }
-    w.ticks[i] = tick;
+    w.turns[i] = turns;
   }
   return found;
 }

@@ -13,6 +13,7 @@
 namespace gort {
 
 struct G;
+class ParkLock;
 
 inline constexpr int64_t kNever = INT64_MAX;
 
@@ -47,7 +48,7 @@ struct Wait {
 
   // What the far side does once the fiber has left its stack: release this lock, or, where it is
   // null, call commit; commit may refuse the sleep by returning false (the wake-up came first).
-  Lock* lock = nullptr;
+  ParkLock* lock = nullptr;
   bool (*commit)(Wait*) noexcept = nullptr;
 
   Timer* timer = nullptr;  // armed by the far side; nullptr: no time limit

@@ -7,7 +7,8 @@
 //   C2  A Wait in a queue belongs to a fiber that has left its stack or that holds the lock; its
 //       element may be read or written under the lock by whoever has dequeued and, if it has a
 //       timer, claimed it.
-//   C3  `done` tells the woken fiber that its value was moved; without it the channel was closed.
+//   C3  Wait::cause tells the woken fiber how it went: notified, its value was moved; closed, the
+//       channel was closed first.
 //   C4  A closed channel has no waiters.
 //
 // Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here,
@@ -18,7 +19,7 @@
 #include <cstring>
 #include <new>
 
-#include "sched/park.hpp"
+#include "sched/park_inline.hpp"
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
@@ -40,18 +41,25 @@ struct WaitQueue {
 };
 
 struct ChanWait : Wait {
-  ChanWait* prev = nullptr;
-  ChanWait* next = nullptr;
-  WaitQueue* queue = nullptr;  // nullptr once dequeued
-  Lock* chan_lock = nullptr;
-  void* element = nullptr;
-  bool done = false;  // C3
+  ChanWait(void* value, ParkLock* chan_lock) noexcept : element(value) { lock = chan_lock; }
+
+  // push() sets these; a constructor that did would clear the whole Wait by a loop in microcode, a
+  // tenth of a hand-over.
+  ChanWait* prev;
+  ChanWait* next;
+  WaitQueue* queue;  // nullptr once dequeued
+  void* element;
 };
 
 void WaitQueue::push(ChanWait* w) noexcept {
   w->queue = this;
   w->prev = last;
-  (last != nullptr ? last->next : first) = w;
+  w->next = nullptr;
+  if (__builtin_expect(first == nullptr, 1)) {
+    first = w;
+  } else {
+    last->next = w;
+  }
   last = w;
 }
 
@@ -63,15 +71,21 @@ void WaitQueue::remove(ChanWait* w) noexcept {
 
 ChanWait* WaitQueue::pop() noexcept {
   while (ChanWait* w = first) {
-    remove(w);
-    if (w->timer == nullptr || claim(*w)) return w;
+    first = w->next;
+    if (__builtin_expect(first == nullptr, 1)) {
+      last = nullptr;
+    } else {
+      first->prev = nullptr;
+    }
+    w->queue = nullptr;
+    if (__builtin_expect(w->timer == nullptr, 1) || claim(*w)) return w;
   }
   return nullptr;
 }
 
 bool cancel_chan_wait(Wait* base) noexcept {
   auto* w = static_cast<ChanWait*>(base);
-  LockGuard guard(*w->chan_lock);
+  LockGuard guard(*w->lock);
   if (w->queue == nullptr) return false;
   if (w->timer != nullptr && !claim(*w)) return false;
   w->queue->remove(w);
@@ -82,7 +96,9 @@ bool cancel_chan_wait(Wait* base) noexcept {
 
 class alignas(64) chan_core {
  public:
-  chan_core(size_t capacity, const element_ops& ops) noexcept : ops_(ops), capacity_(capacity) {}
+  chan_core(size_t capacity, const element_ops& ops) noexcept : ops_(ops), capacity_(capacity) {
+    lock_.bias();
+  }
 
   op_status send(void* value, int64_t deadline_ns);
   op_status recv(void* out, int64_t deadline_ns);
@@ -120,8 +136,10 @@ class alignas(64) chan_core {
   void push_ring(void* value) noexcept;
   void pop_ring(void* out) noexcept;
   op_status wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason);
+  op_status wait_slow(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason);
+  static op_status outcome(WakeCause cause);
 
-  Lock lock_;
+  ParkLock lock_;
   bool closed_ = false;
   std::atomic<uint32_t> refs_{1};
   const element_ops ops_;
@@ -136,12 +154,15 @@ class alignas(64) chan_core {
 void chan_core::move(void* to, void* from) const noexcept {
   if (ops_.move != nullptr) return ops_.move(to, from);
   // The common sizes without a call.
-  if (ops_.bytes == sizeof(uint64_t)) {
-    std::memcpy(to, from, sizeof(uint64_t));
-  } else if (ops_.bytes == sizeof(uint32_t)) {
-    std::memcpy(to, from, sizeof(uint32_t));
-  } else {
-    std::memcpy(to, from, ops_.bytes);
+  switch (ops_.bytes) {
+    case sizeof(uint32_t):
+      std::memcpy(to, from, sizeof(uint32_t));
+      break;
+    case sizeof(uint64_t):
+      std::memcpy(to, from, sizeof(uint64_t));
+      break;
+    default:
+      std::memcpy(to, from, ops_.bytes);
   }
 }
 
@@ -167,7 +188,6 @@ op_status chan_core::send(void* value, int64_t deadline_ns) {
   }
   if (ChanWait* w = receivers_.pop(); w != nullptr) {
     move(w->element, value);
-    w->done = true;
     lock_.unlock();
     ready(w->g);
     return op_status::ok;
@@ -191,7 +211,6 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
     ChanWait* w = senders_.pop();
     if (w != nullptr) {
       push_ring(w->element);
-      w->done = true;
     }
     lock_.unlock();
     if (w != nullptr) ready(w->g);
@@ -199,7 +218,6 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
   }
   if (ChanWait* w = senders_.pop(); w != nullptr) {  // unbuffered
     move(out, w->element);
-    w->done = true;
     lock_.unlock();
     ready(w->g);
     return op_status::ok;
@@ -216,40 +234,65 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
 }
 
 // Called with the lock held; the far side of the park releases it.
-op_status chan_core::wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason) {
-  if (__builtin_expect(lacks_p(), 0)) {
+[[gnu::always_inline]] inline op_status chan_core::wait(WaitQueue& queue, void* element,
+                                                        int64_t deadline_ns, WaitReason reason) {
+  M* m = current_m();
+  if (__builtin_expect(deadline_ns != chan_forever || m == nullptr || m->p == nullptr, 0)) {
+    return wait_slow(queue, element, deadline_ns, reason);
+  }
+  G* g = m->cur;
+  GORT_CHECK(g->kind == GKind::fiber, "R2: g0 never waits");
+  ChanWait w(element, &lock_);
+  w.g = g;
+  w.reason = reason;
+  // A fiber that unwinds is not interrupted.
+  if (__builtin_expect(m->eh->uncaught == 0, 1)) {
+    if (__builtin_expect(stop_due(g), 0)) {
+      lock_.unlock();
+      deliver_stop();
+    }
+    w.cancel = cancel_chan_wait;
+  }
+  queue.push(&w);
+  return outcome(park_fiber(m, g, w));
+}
+
+// The same with a time limit, on a foreign thread, inside blocking().
+[[gnu::noinline]] op_status chan_core::wait_slow(WaitQueue& queue, void* element,
+                                                 int64_t deadline_ns, WaitReason reason) {
+  if (lacks_p()) {
     // Inside blocking(). Getting a P may take a turn of the very fiber that wants our lock (R3 in
     // park.hpp), so it comes first, and then the channel is looked at anew.
     lock_.unlock();
     reenter_from_blocking();
     return &queue == &senders_ ? send(element, deadline_ns) : recv(element, deadline_ns);
   }
-  if (__builtin_expect(stop_pending(), 0)) {
+  if (stop_pending()) {
     lock_.unlock();
     deliver_stop();
   }
-  ChanWait w;
-  w.element = element;
-  w.chan_lock = &lock_;
-  w.lock = &lock_;
+  ChanWait w(element, &lock_);
   w.cancel = cancel_chan_wait;
   w.reason = reason;
-  WakeCause cause;
   if (deadline_ns == chan_forever) {
     queue.push(&w);
-    cause = park(w);
-  } else {
-    TimedPark timed(w, deadline_ns);
-    queue.push(&w);
-    cause = timed.park();
-    if (cause == WakeCause::timeout) {
-      LockGuard guard(lock_);
-      if (w.queue != nullptr) w.queue->remove(&w);
-    }
+    return outcome(park(w));
   }
-  if (__builtin_expect(cause == WakeCause::stopped, 0)) deliver_stop();
-  if (cause == WakeCause::timeout) return op_status::timeout;
-  return w.done ? op_status::ok : op_status::closed;
+  TimedPark timed(w, deadline_ns);
+  queue.push(&w);
+  const WakeCause cause = timed.park();
+  if (cause == WakeCause::timeout) {
+    LockGuard guard(lock_);
+    if (w.queue != nullptr) w.queue->remove(&w);
+  }
+  return outcome(cause);
+}
+
+// C3.
+op_status chan_core::outcome(WakeCause cause) {
+  if (__builtin_expect(cause == WakeCause::notified, 1)) return op_status::ok;
+  if (cause == WakeCause::stopped) deliver_stop();
+  return cause == WakeCause::timeout ? op_status::timeout : op_status::closed;
 }
 
 void chan_core::close() {
@@ -260,8 +303,12 @@ void chan_core::close() {
     throw closed_channel();
   }
   closed_ = true;
-  while (ChanWait* w = receivers_.pop()) woken.push_back(w->g);  // C4
-  while (ChanWait* w = senders_.pop()) woken.push_back(w->g);
+  for (WaitQueue* queue : {&receivers_, &senders_}) {  // C4
+    while (ChanWait* w = queue->pop()) {
+      w->cause = WakeCause::closed;
+      woken.push_back(w->g);
+    }
+  }
   lock_.unlock();
   ready_list(woken);
 }

@@ -53,7 +53,7 @@ struct Parked : Wait {
 
 // The queues of the addresses that share one place in the table. Everything is done under its lock.
 struct alignas(64) ParkingBucket {
-  Lock lock;
+  ParkLock lock;
   Parked* top = nullptr;  // the first of some address's queue
 
   void push_back(Parked& w) noexcept;
