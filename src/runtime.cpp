@@ -15,6 +15,7 @@
 #include <string>
 #include <system_error>
 
+#include "base/mem.hpp"
 #include "gort/run.hpp"
 #include "gort/stats.hpp"
 #include "os/os.hpp"
@@ -37,7 +38,7 @@ constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
 constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
 
 // One runtime at a time; held from the check to the publication and over the whole end.
-std::atomic<bool> taken{false};
+Atomic<bool> taken{false};
 
 void check_options(const options& o) {
   if (o.procs < 0 || o.procs > kMaxProcs) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <type_traits>
 
+#include "gort/detail/mem.hpp"
 #include "gort/export.hpp"
 #include "gort/fiber.hpp"
 #include "gort/mutex.hpp"
@@ -89,7 +90,7 @@ class GORT_API condition_variable {
   void notify_all_slow() noexcept;
   std::cv_status wait_until_ns(std::unique_lock<mutex>& lock, int64_t until_ns);
 
-  std::atomic<uint32_t> waited_{0};  // C1 in src/sync/condition_variable.cpp
+  detail::Atomic<uint32_t> waited_{0};  // C1 in src/sync/condition_variable.cpp
 };
 
 }  // namespace gort

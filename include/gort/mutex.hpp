@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "gort/detail/mem.hpp"
 #include "gort/export.hpp"
 
 namespace gort {
@@ -75,7 +76,7 @@ class GORT_API mutex {
   bool release_slow() noexcept;
   [[noreturn]] static void throw_not_locked();
 
-  std::atomic<uint32_t> word_{0};
+  detail::Atomic<uint32_t> word_{0};
 };
 
 }  // namespace gort

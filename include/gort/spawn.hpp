@@ -16,6 +16,7 @@
 #include <variant>
 
 #include "gort/detail/fiber.hpp"
+#include "gort/detail/mem.hpp"
 #include "gort/errors.hpp"
 
 namespace gort {
@@ -141,7 +142,7 @@ template <class T>
 struct task_state {
   outcome<stored<T>> result;
   // Of detach() and an end by exception, the later one finds the other's mark and ends the process.
-  std::atomic<unsigned char> marks{0};
+  detail::Atomic<unsigned char> marks{0};
   static constexpr unsigned char detached = 1;
   static constexpr unsigned char threw = 2;
 };

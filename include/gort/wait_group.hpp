@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "gort/detail/fiber.hpp"
+#include "gort/detail/mem.hpp"
 #include "gort/export.hpp"
 #include "gort/fiber.hpp"
 #include "gort/spawn.hpp"
@@ -88,7 +89,7 @@ class GORT_API wait_group {
   // False: the time limit passed.
   bool wait_until_ns(int64_t until_ns);
 
-  std::atomic<uint64_t> word_{0};  // G1 in src/sync/wait_group.cpp
+  detail::Atomic<uint64_t> word_{0};  // G1 in src/sync/wait_group.cpp
 };
 
 }  // namespace gort

@@ -46,6 +46,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/mem.hpp"
 #include "sched/globq.hpp"
 #include "sched/netpoll.hpp"
 #include "sched/park.hpp"
@@ -182,11 +183,11 @@ class alignas(64) Fd {
   Readiness readiness_[2] = {Readiness::unknown, Readiness::unknown};
   ParkLock lock_;
   PollDesc* const poll_;
-  std::atomic<uint64_t> word_{kRef};
+  Atomic<uint64_t> word_{kRef};
   Queue queues_[2];    // under lock_
   Queue closers_;      // under lock_: those who wait for gone_
   bool gone_ = false;  // under lock_
-  std::atomic<uint32_t> owners_{1};
+  Atomic<uint32_t> owners_{1};
 };
 
 }  // namespace gort::net::detail

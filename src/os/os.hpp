@@ -14,6 +14,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/mem.hpp"
+
 namespace gort::os {
 
 // ---- Start-up (auxv.cpp, env.cpp) ---------------------------------------------------------------
@@ -61,9 +63,9 @@ inline constexpr int64_t kForever = -1;
 long futex(const void* addr, int op, uint32_t val, const void* ts, const void* addr2,
            uint32_t val3) noexcept;
 // Sleeps while *addr == val, at most ns (kForever: no limit). May return early for any reason.
-void futexsleep(const std::atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept;
+void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept;
 // Wakes at most n sleepers. An error is a broken invariant: message and abort.
-void futexwakeup(const std::atomic<uint32_t>* addr, uint32_t n) noexcept;
+void futexwakeup(const Atomic<uint32_t>* addr, uint32_t n) noexcept;
 
 // ---- Fences that cost one side only (fence.cpp) -------------------------------------------------
 //
@@ -71,13 +73,13 @@ void futexwakeup(const std::atomic<uint32_t>* addr, uint32_t n) noexcept;
 // both sides, as two seq_cst fences would (Dekker). The heavy one is membarrier(PRIVATE_EXPEDITED);
 // where the kernel refuses it, light fences become real ones.
 
-extern std::atomic<bool> light_fence_is_real;  // true until osinit() can rely on membarrier
+extern Atomic<bool> light_fence_is_real;  // true until osinit() can rely on membarrier
 inline void fence_light() noexcept {
   // relaxed: F2 in fence.cpp.
   if (__builtin_expect(light_fence_is_real.load(std::memory_order_relaxed), 0)) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    Mem::fence(std::memory_order_seq_cst);
   } else {
-    std::atomic_signal_fence(std::memory_order_seq_cst);
+    Mem::compiler_fence();
   }
 }
 void fence_heavy() noexcept;
@@ -89,8 +91,8 @@ enum class ThreadBackend : uint8_t { none, clone, pthread };
 // The per-M record of this layer. Owner: the M, from the moment newosproc() is called until
 // mdestroy() returns; `tid` may be read by others once it is not 0.
 struct mOS {
-  std::atomic<int> tid{0};             // kernel thread id, written by minit()
-  std::atomic<void*> thread{nullptr};  // back end's handle (a pthread_t), set before start() runs
+  Atomic<int> tid{0};             // kernel thread id, written by minit()
+  Atomic<void*> thread{nullptr};  // back end's handle (a pthread_t), set before start() runs
   ThreadBackend backend = ThreadBackend::none;  // who made the thread; none: a borrowed one
   void* mapping = nullptr;                      // back end's stack mapping, if it owns one
   size_t mapping_bytes = 0;

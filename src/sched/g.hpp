@@ -26,6 +26,7 @@
 #include <string_view>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "sched/context.hpp"
 #include "sched/lock.hpp"
 #include "sched/sanitizer.hpp"
@@ -78,23 +79,23 @@ struct alignas(64) G {
   EhGlobals eh;
   StateWord state;
   GKind kind = GKind::fiber;
-  StopState stop_state = StopState::open;  // owner: the fiber itself
-  WaitReason reason = WaitReason::none;    // meaningful while waiting
-  G* link = nullptr;                       // owner: the list it is on
+  Plain<StopState> stop_state = StopState::open;  // owner: the fiber itself
+  WaitReason reason = WaitReason::none;           // meaningful while waiting
+  G* link = nullptr;                              // owner: the list it is on
 
   // Waiting and stopping (park.hpp).
-  std::atomic<Wait*> wait{nullptr};
-  std::atomic<bool> stop_requested{false};
-  std::atomic<uint32_t> inspectors{0};
+  Atomic<Wait*> wait{nullptr};
+  Atomic<bool> stop_requested{false};
+  Atomic<uint32_t> inspectors{0};
   bool stop_marked = false;  // owner: stop_all(), between its two walks
 
   // Birth and end (spawn.cpp).
   void (*entry)(void*) = nullptr;
   void* payload = nullptr;
   void (*payload_destroy)(void*) = nullptr;
-  std::atomic<uint32_t> refs{0};       // the running fiber, and a task handle if there is one
-  std::atomic<Wait*> joiner{nullptr};  // B3 in spawn.cpp
-  std::byte* stack_top = nullptr;      // end of the slot
+  Atomic<uint32_t> refs{0};        // the running fiber, and a task handle if there is one
+  Atomic<Wait*> joiner{nullptr};   // B3 in spawn.cpp
+  std::byte* stack_top = nullptr;  // end of the slot
   bool counted = false;         // in a `spawned` count since fiber_create() (threads without a P)
   size_t stack_bytes = 0;       // the size it was asked for, a power of two: names its pool
   void* stack_low = nullptr;    // lowest usable address
@@ -103,7 +104,7 @@ struct alignas(64) G {
   // Shown in reports.
   uint64_t id = 0;
   uint64_t parent_id = 0;
-  std::atomic<int64_t> waiting_since_ns{0};
+  Atomic<int64_t> waiting_since_ns{0};
   char name[kNameBytes] = {};
 
   // Made on first use of this_fiber::stop_token(); protected by stop_lock.
@@ -111,7 +112,7 @@ struct alignas(64) G {
   std::stop_source stop_source{std::nostopstate};
 
   // Foreign threads only: the word they sleep on.
-  std::atomic<uint32_t> thread_word{0};
+  Atomic<uint32_t> thread_word{0};
   bool thread_counted = false;  // in foreign_parked; the thread sets it before it can be woken
 
   [[no_unique_address]] SanitizerState sanitizer;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "sched/g.hpp"
 
 namespace gort {
@@ -62,7 +63,7 @@ class GlobalQueue {
   void publish() noexcept { size_.store(list_.size(), std::memory_order_relaxed); }
 
   GList list_;
-  std::atomic<uint32_t> size_{0};
+  Atomic<uint32_t> size_{0};
 };
 
 }  // namespace gort

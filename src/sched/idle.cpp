@@ -39,6 +39,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "base/pause.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/find.hpp"
@@ -57,7 +58,7 @@ constexpr uint32_t kLonelyLimitMax = 8192;
 constexpr int kStalePauses = 100;  // as in find.cpp
 
 void fence() noexcept {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  Mem::fence(std::memory_order_seq_cst);
 }  // I1, I2
 
 void push_idle_p(Sched& s, P* p) noexcept {

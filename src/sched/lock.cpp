@@ -1,15 +1,16 @@
 #include "sched/lock.hpp"
 
+#include "base/mem.hpp"
 #include "base/pause.hpp"
 
 namespace gort {
 
-alignas(64) constinit std::atomic<uint32_t> lock_sleepers[64] = {};
+alignas(64) constinit Atomic<uint32_t> lock_sleepers[64] = {};
 
 namespace {
 // Holders run a few instructions, so a short spin nearly always suffices; what ends it is a holder
 // that the kernel has descheduled. 100 pauses are 1 to 4 us on the processors this was tried on.
-constexpr int kSpins = 100;
+constexpr int kSpins = Mem::tries(100);
 }  // namespace
 
 void Lock::lock_slow() noexcept {
@@ -17,7 +18,7 @@ void Lock::lock_slow() noexcept {
     if (try_lock()) return;
     cpu_pause();
   }
-  std::atomic<uint32_t>& sleepers = sleepers_of(this);
+  Atomic<uint32_t>& sleepers = sleepers_of(this);
   // relaxed: the heavy fence below orders it before our look at the word (L1).
   sleepers.fetch_add(1, std::memory_order_relaxed);
   os::fence_heavy();
@@ -29,7 +30,7 @@ void Lock::lock_slow() noexcept {
   sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Lock::wake(std::atomic<uint32_t>* word) noexcept {
+void Lock::wake(Atomic<uint32_t>* word) noexcept {
   os::futexwakeup(word, 1);
 }
 

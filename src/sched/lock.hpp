@@ -24,6 +24,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "os/os.hpp"
 
 namespace gort {
@@ -47,7 +48,7 @@ class Lock {
   }
 
   void unlock() noexcept {
-    std::atomic<uint32_t>& sleepers = sleepers_of(this);  // L2: nothing of *this after the store
+    Atomic<uint32_t>& sleepers = sleepers_of(this);  // L2: nothing of *this after the store
     // release: pairs with the acquire in lock(); publishes everything done under the lock.
     word_.store(0, std::memory_order_release);
     os::fence_light();  // L1: the store before the look
@@ -58,11 +59,11 @@ class Lock {
  private:
   static constexpr unsigned kSleeperSlots = 64;  // collisions cost a needless futex wake, no more
 
-  static std::atomic<uint32_t>& sleepers_of(const Lock* l) noexcept;
-  static void wake(std::atomic<uint32_t>* word) noexcept;
+  static Atomic<uint32_t>& sleepers_of(const Lock* l) noexcept;
+  static void wake(Atomic<uint32_t>* word) noexcept;
   void lock_slow() noexcept;
 
-  std::atomic<uint32_t> word_{0};  // 0 free, 1 held
+  Atomic<uint32_t> word_{0};  // 0 free, 1 held
 };
 
 // Scoped ownership of a Lock or a ParkLock.
@@ -78,9 +79,9 @@ class LockGuard {
   L& lock_;
 };
 
-extern std::atomic<uint32_t> lock_sleepers[64];
+extern Atomic<uint32_t> lock_sleepers[64];
 
-inline std::atomic<uint32_t>& Lock::sleepers_of(const Lock* l) noexcept {
+inline Atomic<uint32_t>& Lock::sleepers_of(const Lock* l) noexcept {
   // Locks live in objects of at least a cache line, or in arrays of such; drop the low bits.
   return lock_sleepers[(reinterpret_cast<uintptr_t>(l) >> 6) % kSleeperSlots];
 }

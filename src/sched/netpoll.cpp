@@ -29,6 +29,7 @@
 #include <new>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
@@ -46,8 +47,8 @@ constexpr int64_t kPassed = 0;  // as a deadline: its time has come (P5); real o
 
 // One direction.
 struct Direction {
-  std::atomic<uintptr_t> word{kIdle};
-  std::atomic<int64_t> deadline_ns{kNever};
+  Atomic<uintptr_t> word{kIdle};
+  Atomic<int64_t> deadline_ns{kNever};
 };
 
 constexpr size_t kLineBytes = 64;
@@ -57,12 +58,12 @@ constexpr size_t kLineBytes = 64;
 struct alignas(kLineBytes) PollDesc {
   // The line that an event and a wait touch.
   Direction direction[2];
-  std::atomic<uint64_t> runtime{0};  // which runtime's epoll instance it is registered with
+  Atomic<uint64_t> runtime{0};  // which runtime's epoll instance it is registered with
   int fd = -1;
-  std::atomic<uint32_t> generation{0};
-  std::atomic<uint32_t> foreign_waiters{0};  // threads in poll(2), which only shutdown(2) wakes
-  std::atomic<bool> closing{false};
-  std::atomic<bool> hangup{false};
+  Atomic<uint32_t> generation{0};
+  Atomic<uint32_t> foreign_waiters{0};  // threads in poll(2), which only shutdown(2) wakes
+  Atomic<bool> closing{false};
+  Atomic<bool> hangup{false};
 
   alignas(kLineBytes) Lock lock;  // registration, deadlines
   PollDesc* link = nullptr;       // free list
@@ -73,10 +74,10 @@ static_assert(sizeof(Direction[2]) + 24 <= kLineBytes);
 struct Poller {
   int epfd = -1;
   int wake_fd = -1;
-  std::atomic<bool> wake_pending{false};
-  std::atomic<int64_t> last_ns{0};
+  Atomic<bool> wake_pending{false};
+  Atomic<int64_t> last_ns{0};
   // Fibers that wait for descriptors. Counted by direction words that hold a Wait.
-  std::atomic<int64_t> waiters{0};
+  Atomic<int64_t> waiters{0};
   uint64_t runtime_id = 0;
 };
 
@@ -88,7 +89,7 @@ struct DescPool {
   PollDesc* free = nullptr;
 };
 DescPool desc_pool;
-std::atomic<uint64_t> runtime_ids{0};
+Atomic<uint64_t> runtime_ids{0};
 
 struct NetWait : Wait {
   PollDesc* pd = nullptr;
@@ -140,7 +141,7 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
 
 bool commit_wait(Wait* base) noexcept {
   auto* w = static_cast<NetWait*>(base);
-  std::atomic<int64_t>& waiters = sched().poller->waiters;
+  Atomic<int64_t>& waiters = sched().poller->waiters;
   // seq_cst: the count before the word, so that no M sleeps without a poller while a fiber waits
   // (I6).
   waiters.fetch_add(1, std::memory_order_seq_cst);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "os/os.hpp"
 
 namespace gort {
@@ -33,7 +34,7 @@ class Note {
   }
 
  private:
-  std::atomic<uint32_t> key_{0};
+  Atomic<uint32_t> key_{0};
 };
 
 }  // namespace gort

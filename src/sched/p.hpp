@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "sched/globq.hpp"
 #include "sched/runq.hpp"
 #include "sched/timerheap.hpp"
@@ -32,7 +33,7 @@ class Counter {
   }
 
  private:
-  std::atomic<uint64_t> value_{0};
+  Atomic<uint64_t> value_{0};
 };
 
 struct PCounters {
@@ -64,7 +65,7 @@ struct alignas(64) P {
 
   // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the
   // owner; a thief may take it out (find.cpp).
-  std::atomic<G*> next{nullptr};
+  Atomic<G*> next{nullptr};
   uint32_t next_streak = 0;  // how often in a row `next` went before the queue
   uint32_t countdown = 1;    // scheduling points until the full ladder (find.cpp)
   uint32_t ladder_interval = 2;
@@ -72,7 +73,7 @@ struct alignas(64) P {
 
   // How many lonely ready() calls pass before an idle M is woken for one (idle.cpp). Raised by an M
   // that was woken and found nothing, zeroed by a thief that found something; races are harmless.
-  std::atomic<uint32_t> lonely_limit{0};
+  Atomic<uint32_t> lonely_limit{0};
   uint32_t lonely_count = 0;
 
   G* free = nullptr;  // dead fibers with their stacks, last in first out

@@ -1,5 +1,6 @@
 #include "sched/park.hpp"
 
+#include "base/mem.hpp"
 #include "base/pause.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
@@ -100,7 +101,7 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
 
 void ready_thread(G* g) noexcept {
   if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
-  std::atomic<uint32_t>* word = &g->thread_word;
+  Atomic<uint32_t>* word = &g->thread_word;
   // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed,
   // so a late wake is a spurious one for its next user.
   word->store(1, std::memory_order_release);
@@ -108,7 +109,8 @@ void ready_thread(G* g) noexcept {
 }
 
 void fence() noexcept {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // seq_cst: I1 in idle.cpp. unmodelled: the sleep of idle Ms has no model yet.
+  Mem::fence(std::memory_order_seq_cst);
 }
 
 void ready_global(GList& list) noexcept {
@@ -190,6 +192,7 @@ void ready(G* g) noexcept {
     return;
   }
   // seq_cst: publishes the fiber to thieves, and is I1's fence before the look at the idle counts.
+  // unmodelled: the sleep of idle Ms has no model yet.
   G* old = p->next.exchange(g, std::memory_order_seq_cst);
   if (old == nullptr) return wake_if_idle_lonely(p);
   queue_displaced(p, old);

@@ -1,14 +1,15 @@
 #include "sched/park_lock.hpp"
 
+#include "base/mem.hpp"
 #include "base/pause.hpp"
 
 namespace gort {
 
 namespace {
 // As in Lock: a holder runs a few instructions, unless the kernel has descheduled it.
-constexpr int kSpins = 100;
+constexpr int kSpins = Mem::tries(100);
 constexpr int64_t kSleepNs = 50'000;
-constinit std::atomic<uint32_t> nobody_wakes{0};
+constinit Atomic<uint32_t> nobody_wakes{0};
 }  // namespace
 
 [[gnu::cold]] void ParkLock::end_bias() noexcept {

@@ -30,6 +30,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "sched/current.hpp"
 #include "sched/lock.hpp"
 #include "sched/p.hpp"
@@ -64,8 +65,7 @@ class ParkLock {
         end_bias();
       } else {
         own_.store(true, std::memory_order_relaxed);  // relaxed: ordered by the fence
-        std::atomic_signal_fence(
-            std::memory_order_seq_cst);  // H3: the light fence, which is free here
+        Mem::compiler_fence();                        // H3: the light fence, which is free here
         // relaxed: what the P itself did before it knows (H1).
         if (__builtin_expect(bias_.load(std::memory_order_relaxed) == Bias::biased, 1)) return;
         // release: as in unlock(); we have done nothing, but pass on what we have seen.
@@ -91,8 +91,8 @@ class ParkLock {
   void end_bias() noexcept;
 
   Lock word_;
-  std::atomic<bool> own_{false};
-  std::atomic<Bias> bias_{Bias::none};
+  Atomic<bool> own_{false};
+  Atomic<Bias> bias_{Bias::none};
 };
 
 }  // namespace gort

@@ -1,11 +1,13 @@
 #include "sched/sched.hpp"
 
+#include "base/mem.hpp"
+
 namespace gort {
 
-constinit std::atomic<Sched*> live_sched{nullptr};
-constinit std::atomic<int> foreign_parked{0};
-constinit std::atomic<bool> open_for_visitors{false};
-constinit std::atomic<int> Visitor::count{0};
+constinit Atomic<Sched*> live_sched{nullptr};
+constinit Atomic<int> foreign_parked{0};
+constinit Atomic<bool> open_for_visitors{false};
+constinit Atomic<int> Visitor::count{0};
 
 void Visitor::wait_for_none() noexcept {
   // seq_cst: U1. Visits are a few instructions and one system call long.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "os/os.hpp"
 #include "sched/globq.hpp"
 #include "sched/lock.hpp"
@@ -43,12 +44,12 @@ struct Sched {
   int blocking_count = 0;  // fibers inside blocking(): they will be back
 
   // Read without the lock by those who make work (idle.cpp, I1).
-  alignas(64) std::atomic<int> idle_p_count{0};
-  std::atomic<int> spinning{0};
-  std::atomic<int64_t> poll_until_ns{0};  // until when the poller sleeps; 0: nobody polls
-  std::atomic<Phase> phase{Phase::running};
-  std::atomic<bool> sysmon_asleep{false};
-  std::atomic<bool> sysmon_polls{false};  // fibers may be in sysmon's hands (D6 in deadlock.cpp)
+  alignas(64) Atomic<int> idle_p_count{0};
+  Atomic<int> spinning{0};
+  Atomic<int64_t> poll_until_ns{0};  // until when the poller sleeps; 0: nobody polls
+  Atomic<Phase> phase{Phase::running};
+  Atomic<bool> sysmon_asleep{false};
+  Atomic<bool> sysmon_polls{false};  // fibers may be in sysmon's hands (D6 in deadlock.cpp)
 
   alignas(64) P* procs = nullptr;  // array of nprocs, constant while running
   int nprocs = 0;
@@ -59,9 +60,9 @@ struct Sched {
 
   Poller* poller = nullptr;
   StackPool* stacks = nullptr;  // the default size's
-  std::atomic<StackPool*> pools[kStackClasses] = {};
-  std::atomic<uint64_t> next_gid{1};
-  std::atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
+  Atomic<StackPool*> pools[kStackClasses] = {};
+  Atomic<uint64_t> next_gid{1};
+  Atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
 
   Counter foreign_ended;    // under lock: of those, never started
   Counter foreign_spawned;  // under lock: fibers started by foreign threads
@@ -76,10 +77,10 @@ struct Sched {
 // Foreign threads asleep in our objects without a time limit. Raised by the thread before it can be
 // woken, lowered by its waker before the wake-up, so that a thread that is about to run counts as
 // alive (D3 in deadlock.cpp). Not part of Sched: a thread may sleep across runtimes.
-extern std::atomic<int> foreign_parked;
+extern Atomic<int> foreign_parked;
 
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
-extern std::atomic<Sched*> live_sched;
+extern Atomic<Sched*> live_sched;
 
 // A thread that is no M holds one of these while it touches the runtime.
 //
@@ -96,7 +97,7 @@ class Visitor {
   static void wait_for_none() noexcept;
 
  private:
-  static std::atomic<int> count;
+  static Atomic<int> count;
 };
 
 // relaxed: whoever runs on one of our Ms started after it was written; foreign threads that use a
@@ -105,7 +106,7 @@ class Visitor {
   return *live_sched.load(std::memory_order_relaxed);
 }
 // True from the start of a runtime until its last M has ended. A foreign thread asks as a Visitor.
-extern std::atomic<bool> open_for_visitors;
+extern Atomic<bool> open_for_visitors;
 [[nodiscard]] inline bool runtime_alive() noexcept {
   // seq_cst: U1, behind the visitor's count; a foreign thread may learn of the runtime from here
   // alone.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "os/os.hpp"
 
 namespace gort {
@@ -38,7 +39,7 @@ constexpr size_t kMappingsPerGuard = 2;
 constexpr size_t kBudgetShare = 2;
 
 // protect_none guards of all pools. relaxed everywhere: only the sum counts.
-std::atomic<size_t> protect_guards_in_process{0};
+Atomic<size_t> protect_guards_in_process{0};
 
 // True for all that get it up to the budget.
 bool take_from_budget(size_t budget) noexcept {
@@ -62,7 +63,7 @@ GuardKind choose_guard(GuardKind wish, size_t page_bytes) noexcept {
 }
 
 void warn_once() noexcept {
-  static std::atomic<bool> warned{false};
+  static Atomic<bool> warned{false};
   // relaxed: whoever changes it speaks.
   if (warned.exchange(true, std::memory_order_relaxed)) return;
   static constexpr char kText[] =

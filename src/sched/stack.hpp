@@ -42,6 +42,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/mem.hpp"
 #include "sched/lock.hpp"
 
 namespace gort {
@@ -179,9 +180,9 @@ class alignas(64) StackPool {
   size_t directory_bytes_ = 0;
 
   // relaxed everywhere: a hint about new slots, it only ever weakens, and publishes nothing.
-  std::atomic<GuardKind> guard_;
-  std::atomic<size_t> unguarded_{0};
-  std::atomic<size_t> protected_{0};
+  Atomic<GuardKind> guard_;
+  Atomic<size_t> unguarded_{0};
+  Atomic<size_t> protected_{0};
 
   Lock lock_;  // protects all that follows, index_'s and slabs_' contents, and every Slot
   uint32_t slab_count_ = 0;

@@ -1,5 +1,6 @@
 #include "sched/syscall.hpp"
 
+#include "base/mem.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
 
@@ -14,7 +15,7 @@ void queue_after(M*, G* g, void*) noexcept {
     LockGuard guard(s.lock);
     s.globq.push(g);
   }
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // I1 in idle.cpp
+  Mem::fence(std::memory_order_seq_cst);  // I1 in idle.cpp
   wake_if_idle();
 }
 

@@ -1,5 +1,6 @@
 #include "sched/timer.hpp"
 
+#include "base/mem.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/sched.hpp"
 
@@ -33,7 +34,7 @@ G* time_limit(Timer* t) noexcept {
 }
 
 WakeCause sleep_thread(int64_t when_ns) noexcept {
-  std::atomic<uint32_t> never{0};
+  Atomic<uint32_t> never{0};
   for (;;) {
     const int64_t left = when_ns - os::nanotime();
     if (left <= 0) return WakeCause::timeout;
@@ -47,8 +48,7 @@ void timer_add(P* p, Timer* t) noexcept {
   const int64_t when = t->when_ns;  // t may be gone once it is armed
   if (!p->timers.add(t)) return;
   Sched& s = sched();
-  std::atomic_thread_fence(
-      std::memory_order_seq_cst);  // I6: the timer before the look at the poller
+  Mem::fence(std::memory_order_seq_cst);  // I6: the timer before the look at the poller
   // relaxed: behind the fence.
   if (when < s.poll_until_ns.load(std::memory_order_relaxed)) netpoll_break();
 }

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "sched/lock.hpp"
 
 namespace gort {
@@ -30,8 +31,8 @@ struct Timer {
   G* (*fire)(Timer*) noexcept = nullptr;
   void* arg = nullptr;
   bool again = false;
-  std::atomic<TimerHeap*> heap{nullptr};  // T1
-  uint32_t index = 0;                     // T1
+  Atomic<TimerHeap*> heap{nullptr};  // T1
+  uint32_t index = 0;                // T1
 };
 
 class TimerHeap {
@@ -95,8 +96,8 @@ class TimerHeap {
   Entry* entries_ = nullptr;  // own mapping: no malloc on g0
   uint32_t capacity_ = 0;
   uint32_t count_ = 0;
-  std::atomic<uint32_t> size_{0};
-  std::atomic<int64_t> next_when_{INT64_MAX};
+  Atomic<uint32_t> size_{0};
+  Atomic<int64_t> next_when_{INT64_MAX};
 };
 
 }  // namespace gort

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "sched/lock.hpp"
 #include "sched/timerheap.hpp"
 
@@ -39,30 +40,31 @@ enum class WaitReason : uint8_t {
 const char* wait_reason_name(WaitReason r) noexcept;
 
 struct Wait {
-  G* g = nullptr;  // set by park()
+  Plain<G*> g = nullptr;  // set by park()
 
   // Takes the waiter out of what it waits in, on behalf of a stop request; true: it was in, and the
   // caller now owns the wake-up. Runs on any M, never on the waiting fiber. nullptr: not
   // cancellable.
-  bool (*cancel)(Wait*) noexcept = nullptr;
+  Plain<bool (*)(Wait*) noexcept> cancel = nullptr;
 
   // What the far side does once the fiber has left its stack: release this lock, or, where it is
   // null, call commit; commit may refuse the sleep by returning false (the wake-up came first).
-  ParkLock* lock = nullptr;
-  bool (*commit)(Wait*) noexcept = nullptr;
+  Plain<ParkLock*> lock = nullptr;
+  Plain<bool (*)(Wait*) noexcept> commit = nullptr;
 
-  Timer* timer = nullptr;  // armed by the far side; nullptr: no time limit
-  WakeCause cause = WakeCause::notified;
-  WaitReason reason = WaitReason::none;
+  Plain<Timer*> timer = nullptr;  // armed by the far side; nullptr: no time limit
+  Plain<WakeCause> cause = WakeCause::notified;
+  Plain<WaitReason> reason = WaitReason::none;
 
   // Decides between several possible winners (object and timer): the one that moves it 0 -> 1
   // wakes. A wait with one source (and no timer) needs none: the object's lock decides.
-  std::atomic<uint32_t> claimed{0};
+  Atomic<uint32_t> claimed{0};
 };
 
 // One winner (W1 in park.hpp): true for exactly one caller per Wait.
 [[nodiscard]] inline bool claim(Wait& w) noexcept {
-  // acq_rel: the winner learns the waiter's set-up; losers learn nothing they use.
+  // acq_rel: the winner learns the waiter's set-up; losers learn nothing they use. unmodelled: whoever
+  // claims today has the Wait from a lock, which tells him the same.
   return w.claimed.exchange(1, std::memory_order_acq_rel) == 0;
 }
 

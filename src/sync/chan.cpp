@@ -19,6 +19,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/mem.hpp"
 #include "sched/park_inline.hpp"
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
@@ -141,7 +142,7 @@ class alignas(64) chan_core {
 
   ParkLock lock_;
   bool closed_ = false;
-  std::atomic<uint32_t> refs_{1};
+  Atomic<uint32_t> refs_{1};
   const element_ops ops_;
   const size_t capacity_;
   size_t count_ = 0;

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cerrno>
 
+#include "base/mem.hpp"
 #include "os/linux/cgroup.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/os.hpp"
@@ -31,8 +32,8 @@ int affinity_count() noexcept {
 
 // The cgroup's quota in processors, 0: no limit. Read again when it is older than kQuotaAgeNsMax.
 uint64_t quota_cached() noexcept {
-  static std::atomic<int64_t> read_at_ns{0};
-  static std::atomic<uint64_t> cpus{0};
+  static Atomic<int64_t> read_at_ns{0};
+  static Atomic<uint64_t> cpus{0};
   const int64_t now_ns = nanotime();
   // acquire: pairs with the release below; whoever sees the time sees a quota at least as new.
   const int64_t last_ns = read_at_ns.load(std::memory_order_acquire);

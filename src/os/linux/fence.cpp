@@ -15,13 +15,14 @@
 #include <cerrno>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/os.hpp"
 
 namespace gort::os {
 
-constinit std::atomic<bool> light_fence_is_real{true};
+constinit Atomic<bool> light_fence_is_real{true};
 
 namespace {
 
@@ -41,7 +42,7 @@ void fence_init() noexcept {
 void fence_heavy() noexcept {
   // The kernel puts a full barrier on the calling thread only if another one runs; ours is cheap
   // beside the call, so it is always there. seq_cst: this is the Dekker fence of the rare side.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  Mem::fence(std::memory_order_seq_cst);
   // relaxed: behind the fence; while it is true, light fences are real ones (F2).
   if (light_fence_is_real.load(std::memory_order_relaxed)) return;
   const long rc = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);

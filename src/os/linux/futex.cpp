@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/os.hpp"
 
@@ -36,7 +37,7 @@ long futex(const void* addr, int op, uint32_t val, const void* ts, const void* a
 
 // No error reaches the caller: EAGAIN (the word had changed), EINTR and ETIMEDOUT all mean "look
 // again", which every caller does anyway because a sleep may end early for any reason.
-void futexsleep(const std::atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
+void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
   if (ns < 0) {
     futex(addr, kWait, val, nullptr, nullptr, 0);
     return;
@@ -45,7 +46,7 @@ void futexsleep(const std::atomic<uint32_t>* addr, uint32_t val, int64_t ns) noe
   futex(addr, kWait, val, &timeout, nullptr, 0);
 }
 
-void futexwakeup(const std::atomic<uint32_t>* addr, uint32_t n) noexcept {
+void futexwakeup(const Atomic<uint32_t>* addr, uint32_t n) noexcept {
   const long woken = futex(addr, kWake, n, nullptr, nullptr, 0);
   if (__builtin_expect(woken >= 0, 1)) return;
   // The word is unmapped or misaligned: somebody woke a note that no longer exists.

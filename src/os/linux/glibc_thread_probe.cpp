@@ -16,6 +16,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "base/mem.hpp"
 #include "os/linux/glibc_thread_layout.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/linux/thread.hpp"
@@ -37,7 +38,7 @@ enum ProbeStage : int { kStarted, kEntered, kGoOn, kSeen };
 
 struct Probe {
   GlibcEntry& entry;
-  std::atomic<int> stage{kStarted};
+  Atomic<int> stage{kStarted};
   void* creator;                  // the thread that learns
   void* frames[kFramesMax] = {};  // functions, innermost first
   size_t frame_count = 0;

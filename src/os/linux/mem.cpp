@@ -2,6 +2,8 @@
 //
 // Called by the stack pool (src/sched/stack.cpp) and by everything that needs memory where malloc
 // is forbidden. No lock is taken that user code can hold; the kernel's own is mmap_lock.
+#include "base/mem.hpp"
+
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -29,7 +31,7 @@ constexpr int kReserveFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_
 // Where the last reservation began: the next one is asked for just below it, so that reservations
 // lie side by side and the kernel merges them. Only a hint; a stale value costs a mapping, not
 // correctness.
-std::atomic<uintptr_t> lowest_reservation{0};
+Atomic<uintptr_t> lowest_reservation{0};
 
 [[gnu::noinline]] std::byte* map(void* hint, size_t bytes, int flags) noexcept {
   void* p = ::mmap(hint, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);

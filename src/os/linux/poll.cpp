@@ -9,6 +9,7 @@
 #include <climits>
 #include <cstddef>
 
+#include "base/mem.hpp"
 #include "os/linux/internal.hpp"
 #include "os/linux/sanitizer.hpp"
 #include "os/linux/syscall.hpp"
@@ -30,7 +31,7 @@ constexpr int64_t kNsPerMs = 1'000'000;
 
 // False once the kernel has refused epoll_pwait2 (before 5.11, or a seccomp filter that does not
 // know it). relaxed everywhere: each thread may find out for itself; the value publishes nothing.
-std::atomic<bool> has_pwait2{true};
+Atomic<bool> has_pwait2{true};
 
 struct KernelTimespec {
   int64_t sec;

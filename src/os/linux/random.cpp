@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 
@@ -24,7 +25,7 @@ std::byte startupRandomData[kStartupRandomBytes];
 
 namespace {
 
-std::atomic<bool> has_startup_random_data{false};
+Atomic<bool> has_startup_random_data{false};
 
 struct SipState {
   uint64_t v0, v1, v2, v3;
@@ -54,7 +55,7 @@ struct SipState {
 };
 
 void stretch_startup_data(std::span<std::byte> out) noexcept {
-  static std::atomic<uint64_t> counter{0};
+  static Atomic<uint64_t> counter{0};
   uint64_t key[2];
   static_assert(sizeof key == kStartupRandomBytes);
   std::memcpy(key, startupRandomData, sizeof key);

@@ -12,6 +12,7 @@
 #include <list>
 #include <mutex>
 
+#include "base/mem.hpp"
 #include "os/linux/glibc_thread.hpp"
 #include "os/linux/thread.hpp"
 
@@ -21,8 +22,8 @@ namespace {
 struct Choice {
   std::mutex lock;
   std::list<std::string> texts;  // guarded by lock; nodes never move or go
-  std::atomic<const char*> reason{"no thread was made yet"};
-  std::atomic<ThreadBackend> backend{ThreadBackend::none};
+  Atomic<const char*> reason{"no thread was made yet"};
+  Atomic<ThreadBackend> backend{ThreadBackend::none};
 
   void publish(ThreadBackend chosen, std::string text) {
     texts.push_back(std::move(text));
