@@ -18,11 +18,13 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
+
 namespace gort {
 
 struct G;
 
-template <class T, uint32_t N, template <class> class Atom = std::atomic>
+template <class T, uint32_t N>
 class RunQueue {
   static_assert((N & (N - 1)) == 0, "N is a power of two");
 
@@ -46,7 +48,8 @@ class RunQueue {
 
   // Owner. False when full.
   [[nodiscard]] bool push(T* item) noexcept {
-    // acquire: pairs with the removers' release on head (Q4).
+    // acquire: pairs with the thieves' release on head (Q4). unmodelled: that a thief reads what is
+    // stored into the slot only after it has moved head is load buffering.
     const uint32_t h = head_.load(std::memory_order_acquire);
     const uint32_t t = tail_.load(std::memory_order_relaxed);  // relaxed: ours (Q1)
     if (t - h >= N) return false;
@@ -58,15 +61,15 @@ class RunQueue {
 
   // Owner. nullptr when empty. The oldest first.
   [[nodiscard]] T* take() noexcept {
-    // acquire: a failed thief race re-reads; pairs with the thieves' release.
-    uint32_t h = head_.load(std::memory_order_acquire);
+    // relaxed: an old head makes the compare-and-swap fail; the slot and its item are our own doing.
+    uint32_t h = head_.load(std::memory_order_relaxed);
     for (;;) {
       const uint32_t t = tail_.load(std::memory_order_relaxed);  // relaxed: ours (Q1)
       if (t == h) return nullptr;
       T* item = slots_[h % N].load(std::memory_order_relaxed);  // relaxed: we wrote it
-      // acq_rel: Q3; release hands the slot back to ourselves through thieves' reads of head.
-      if (head_.compare_exchange_weak(h, h + 1, std::memory_order_acq_rel,
-                                      std::memory_order_acquire)) {
+      // Q3. release: who reads this head sees a tail that is not behind it (Q2).
+      if (head_.compare_exchange_weak(h, h + 1, std::memory_order_release,
+                                      std::memory_order_relaxed)) {
         return item;
       }
     }
@@ -84,15 +87,14 @@ class RunQueue {
   // Owner, when push() failed: takes the older half out into out[0 .. N/2). Returns how many; 0 if
   // thieves were faster (then push() will succeed).
   [[nodiscard]] uint32_t take_half(T** out) noexcept {
-    // acquire: as in take().
-    uint32_t h = head_.load(std::memory_order_acquire);
+    uint32_t h = head_.load(std::memory_order_relaxed);        // relaxed: as in take()
     const uint32_t t = tail_.load(std::memory_order_relaxed);  // relaxed: ours (Q1)
     const uint32_t n = (t - h) / 2;
     for (uint32_t i = 0; i < n; ++i) {
       out[i] = slots_[(h + i) % N].load(std::memory_order_relaxed);  // relaxed: we wrote them
     }
-    // acq_rel: Q3.
-    if (!head_.compare_exchange_strong(h, h + n, std::memory_order_acq_rel,
+    // Q3. release: as in take().
+    if (!head_.compare_exchange_strong(h, h + n, std::memory_order_release,
                                        std::memory_order_relaxed)) {
       return 0;
     }
@@ -104,7 +106,9 @@ class RunQueue {
   [[nodiscard]] T* steal_into(RunQueue& to) noexcept {
     const uint32_t base = to.tail_.load(std::memory_order_relaxed);  // relaxed: ours
     uint32_t n;
-    uint32_t h = head_.load(std::memory_order_acquire);  // acquire: pairs with other removers
+    // acquire: pairs with the removers' release, for a tail that is not behind it. unmodelled: without,
+    // the turn is in vain, and the next one is tried.
+    uint32_t h = head_.load(std::memory_order_acquire);
     for (;;) {
       // acquire: pairs with push(); makes the slots and the fibers' state readable.
       const uint32_t t = tail_.load(std::memory_order_acquire);
@@ -112,6 +116,7 @@ class RunQueue {
       n -= n / 2;
       if (n == 0) return nullptr;
       if (n > N / 2) {  // head and tail were read at different times
+        // acquire: as above. unmodelled: as above.
         h = head_.load(std::memory_order_acquire);
         continue;
       }
@@ -120,8 +125,9 @@ class RunQueue {
         to.slots_[(base + i) % N].store(slots_[(h + i) % N].load(std::memory_order_relaxed),
                                         std::memory_order_relaxed);
       }
-      // acq_rel: Q3; release lets the owner reuse the slots after our reads (Q4).
-      if (head_.compare_exchange_weak(h, h + n, std::memory_order_acq_rel,
+      // Q3. release: as in take(), and lets the owner reuse the slots after our reads (Q4). acquire on
+      // failure: as above. unmodelled: as above.
+      if (head_.compare_exchange_weak(h, h + n, std::memory_order_release,
                                       std::memory_order_acquire)) {
         break;
       }
@@ -134,9 +140,9 @@ class RunQueue {
   }
 
  private:
-  alignas(64) Atom<uint32_t> head_{0};
-  alignas(64) Atom<uint32_t> tail_{0};
-  Atom<T*> slots_[N] = {};
+  alignas(64) Atomic<uint32_t> head_{0};
+  alignas(64) Atomic<uint32_t> tail_{0};
+  Atomic<T*> slots_[N] = {};
 };
 
 }  // namespace gort

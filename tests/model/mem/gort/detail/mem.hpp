@@ -1,0 +1,28 @@
+// The models' memory: takes the place of include/gort/detail/mem.hpp for the same sources.
+#pragma once
+
+#include "checker/atomic.hpp"
+
+namespace gort::detail {
+
+struct ModelMem {
+  template <class T>
+  using atomic = model::atomic<T>;
+
+  static void fence(std::memory_order order,
+                    const std::source_location& where = std::source_location::current()) noexcept {
+    model::thread_fence(order, where);
+  }
+  static void compiler_fence() noexcept {}
+  static constexpr int tries(int) noexcept { return 1; }
+};
+
+using Mem = ModelMem;
+
+template <class T>
+using Atomic = Mem::atomic<T>;
+
+template <class T>
+using Plain = model::var<T>;
+
+}  // namespace gort::detail

@@ -1,0 +1,141 @@
+// Models of park and ready (R1, W1, W2), of stop requests (S1, S2) and of time limits, by what channels do with
+// them. All of it is the shipped park.cpp, stop.cpp, timer.cpp, timerheap.cpp and chan.cpp.
+#include "sched/park.hpp"
+
+#include <gtest/gtest.h>
+
+#include "gort/chan.hpp"
+#include "port/fiber.hpp"
+#include "port/port.hpp"
+#include "sched/stop.hpp"
+#include "support.hpp"
+
+namespace gort {
+namespace {
+
+using model::check;
+using model::var;
+
+struct Chan {
+  explicit Chan(size_t capacity = 0) : core(detail::chan_make(capacity, detail::ops_of<int>)) {}
+  ~Chan() { detail::chan_release(core); }
+  op_status send(int v, int64_t until = detail::chan_forever) const {
+    return detail::chan_send(core, &v, until);
+  }
+  op_status recv(int& v, int64_t until = detail::chan_forever) const {
+    return detail::chan_recv(core, &v, until);
+  }
+  detail::chan_core* core;
+};
+
+void hand_over() {
+  ModelWorld world;
+  Chan c;
+  var<int> data;
+  ModelFiber a([&] {
+    data = 1;
+    check(c.send(7) == op_status::ok, "sent");
+  });
+  ModelFiber b([&] {
+    int v = 0;
+    check(c.recv(v) == op_status::ok && v == 7, "received");
+    check(data == 1, "send happens before receive");
+  });
+}
+
+// S1, S2: a stop request that meets a receiver at any time, with nobody to send.
+void stop_alone() {
+  ModelWorld world;
+  Chan c;
+  bool stopped_once = false;
+  ModelFiber a([&] {
+    int v = 0;
+    try {
+      (void)c.recv(v);
+    } catch (const stopped&) {
+      stopped_once = true;
+    }
+  });
+  request_stop(a.g());
+  a.join();
+  check(stopped_once, "a stop request is not lost");
+}
+
+// A stop request races with a value: one of them wins, and neither is lost.
+void stop_and_value() {
+  ModelWorld world;
+  Chan c;
+  bool got = false;
+  bool stopped_once = false;
+  ModelFiber a([&] {
+    int v = 0;
+    try {
+      got = c.recv(v) == op_status::ok;
+    } catch (const stopped&) {
+      stopped_once = true;
+    }
+  });
+  bool sent = false;
+  ModelFiber b([&] { sent = c.send(7, detail::chan_now) == op_status::ok; });
+  request_stop(a.g());
+  a.join();
+  b.join();
+  check(got == sent, "what was sent was received");
+  check(got != stopped_once, "one of them wins");
+}
+
+// W1: a value races with a time limit.
+void limit_and_value() {
+  ModelWorld world;
+  Chan c;
+  bool got = false;
+  bool sent = false;
+  model::atomic<bool> over{false};
+  ModelFiber a([&] {
+    int v = 0;
+    const op_status st = c.recv(v, 5);
+    check(st == op_status::ok || st == op_status::timeout, "a value or the limit");
+    got = st == op_status::ok;
+    over.store(true, std::memory_order_relaxed);
+  });
+  ModelFiber b([&] { sent = c.send(7, detail::chan_now) == op_status::ok; });
+  while (!over.load(std::memory_order_relaxed)) {
+    ModelWorld::let_time_pass({&a});
+    model::pause();
+  }
+  a.join();
+  b.join();
+  check(got == sent, "what was sent was received");
+}
+
+// What is too big for all its runs, or for more preemptions, goes further at random.
+void expect_right_at_random(const std::function<void()>& program) {
+  const model::Result r = model::explore({.random_runs = 20'000, .seed = 1}, program);
+  EXPECT_FALSE(r.failed) << r;
+}
+
+TEST(ParkModel, HandOver) {
+  expect_right({.preemptions = 1}, hand_over);
+  expect_right_at_random(hand_over);
+}
+TEST(ParkModel, StopAlone) {
+  expect_right({.preemptions = 2}, stop_alone);
+  expect_right_at_random(stop_alone);
+}
+TEST(ParkModel, StopAndValue) {
+  expect_right({.preemptions = 1}, stop_and_value);
+  expect_right_at_random(stop_and_value);
+}
+TEST(ParkModel, LimitAndValue) {
+  expect_right_at_random(limit_and_value);
+}
+TEST(ParkModel, Mutants) {
+  expect_mutants_die({"park.cpp", "park_inline.hpp", "stop.cpp", "wait.hpp", "port.cpp"},
+                     {{{.preemptions = 2}, stop_alone},
+                      {{.random_runs = 3'000}, stop_and_value},
+                      {{.random_runs = 3'000}, limit_and_value},
+                      {{.random_runs = 3'000}, hand_over}});
+}
+
+}  // namespace
+}  // namespace gort

@@ -1,0 +1,105 @@
+// The operating system of the models: futexes and fences of the checker.
+#include "port/port.hpp"
+
+#include <array>
+#include <cstdlib>
+#include <new>
+
+#include "base/check.hpp"
+#include "base/pause.hpp"
+#include "os/os.hpp"
+#include "sched/current.hpp"
+
+// Channels allocate with an alignment. They get the same addresses in each run, since locks share counts of
+// sleepers by their address.
+namespace {
+
+constexpr size_t kArenaBytes = 64 * 1024;
+alignas(4096) std::byte arena[kArenaBytes];
+size_t arena_used = 0;
+uint64_t arena_run = 0;
+
+}  // namespace
+
+void* operator new(size_t bytes, std::align_val_t align) {
+  if (!model::running()) return std::aligned_alloc(static_cast<size_t>(align), bytes);
+  if (arena_run != model::run_number()) arena_used = 0;
+  arena_run = model::run_number();
+  const size_t mask = static_cast<size_t>(align) - 1;
+  arena_used = (arena_used + mask) & ~mask;
+  void* memory = arena + arena_used;
+  arena_used += bytes;
+  if (arena_used > kArenaBytes) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  if (memory < arena || memory >= arena + kArenaBytes) std::free(memory);
+}
+
+namespace gort {
+
+extern "C" {
+thread_local constinit Tls gort_tls{nullptr, nullptr};
+}
+
+void set_current_m(M* m) noexcept {
+  gort_tls.m = m;
+}
+
+void fatal(const char* what, const char*, int) noexcept {
+  model::fail(what);
+}
+void fatal_value(const char* what, long, const char*, int) noexcept {
+  model::fail(what);
+}
+
+namespace os {
+
+constinit Atomic<bool> light_fence_is_real{false};
+
+void fence_heavy() noexcept {
+  model::heavy_fence();
+}
+int64_t nanotime() noexcept {
+  return 0;
+}
+void osyield() noexcept {
+  cpu_pause();
+}
+void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
+  model::futex_sleep(addr->location(), val, ns != kForever);
+}
+void* mem_map(size_t bytes) noexcept {
+  return std::calloc(1, bytes);
+}
+void mem_unmap(void* addr, size_t) noexcept {
+  std::free(addr);
+}
+void futexwakeup(const Atomic<uint32_t>* addr, uint32_t n) noexcept {
+  model::futex_wake(addr->location_for_wake(), n);
+}
+
+}  // namespace os
+
+namespace {
+
+// The M that each thread of the program is. A run that failed may have left some.
+std::array<M*, model::kMaxThreads> ms{};
+uint64_t ms_run = 0;
+
+void switch_m(model::ThreadId to) {
+  if (ms_run != model::run_number()) ms = {};
+  ms_run = model::run_number();
+  gort_tls.m = ms[to];
+}
+
+}  // namespace
+
+void this_thread_is(M* m) {
+  model::set_on_switch(switch_m);
+  switch_m(model::this_thread());  // a new run begins without any
+  ms[model::this_thread()] = m;
+  gort_tls.m = m;
+}
+
+}  // namespace gort

@@ -1,0 +1,47 @@
+// What the models' tests share.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "checker/checker.hpp"
+
+namespace gort {
+
+// Every run within the bounds goes well.
+inline void expect_right(const model::Options& options, const std::function<void()>& program) {
+  const model::Result r = model::explore(options, program);
+  EXPECT_FALSE(r.failed) << r;
+  EXPECT_TRUE(r.complete) << r;
+  testing::Test::RecordProperty("runs", std::to_string(r.runs));
+}
+
+// True if the comment above, or at, a line says why no model can show what the order is for.
+inline bool excused(const model::Site& site) {
+  std::ifstream in(site.path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  const auto says_so = [&](size_t i) { return lines[i].find("unmodelled:") != std::string::npos; };
+  if (site.line > lines.size()) return false;
+  if (says_so(site.line - 1)) return true;
+  for (size_t i = site.line - 1; i-- > 0;) {
+    const size_t text = lines[i].find_first_not_of(' ');
+    if (text == std::string::npos || lines[i].compare(text, 2, "//") != 0) return false;
+    if (says_so(i)) return true;
+  }
+  return false;
+}
+
+// Every order of the files' that is weakened makes a program fail, or has an excuse in its comment.
+inline void expect_mutants_die(const std::vector<std::string>& files,
+                               const std::vector<model::Program>& programs) {
+  for (const model::Survivor& s : model::surviving_mutants(files, programs)) {
+    if (!excused(s.site)) ADD_FAILURE() << s.text;
+  }
+}
+
+}  // namespace gort
