@@ -12,7 +12,7 @@
 //   MM3  A read-modify-write stands directly behind the message that it has read; nothing comes between.
 //   MM4  seq_cst: the execution's order is the order S. A seq_cst operation sees at least what the last
 //        ones before it, and the views at earlier seq_cst fences, have of its location; a fence learns all of that,
-//        and adds what it knows. That is [atomics.order] of C++20.
+//        and adds what it knows: the rules of [atomics.order] in C++20.
 //   MM5  A heavy fence (membarrier) is a seq_cst fence in every thread, at some moment of the call.
 //
 // Not modelled: load buffering (a load never reads what is stored later in the execution), so an
@@ -40,7 +40,6 @@ struct Location {
   std::string name;
   std::vector<Message> messages;  // in the order of their making
   std::vector<MessageId> order;   // modification order
-  MessageId last_seq_cst = 0;     // MM4
   bool alive = true;
 };
 
@@ -53,6 +52,7 @@ class Memory {
 
   LocationId make(uint64_t initial, std::string name);
   Location& at(LocationId x) { return locations_[x]; }
+  [[nodiscard]] const Location& at(LocationId x) const { return locations_[x]; }
   [[nodiscard]] size_t locations() const { return locations_.size(); }
 
   void thread_begins(ThreadId child, ThreadId parent);

@@ -1,0 +1,175 @@
+// Which run comes next, and who goes on in it.
+#include <algorithm>
+#include <sstream>
+
+#include "checker/run.hpp"
+
+namespace model {
+
+namespace {
+
+bool dependent(const Step& a, const Step& b) {
+  if (a.global || b.global) return true;
+  if (a.seq_cst && b.seq_cst) return true;
+  return a.has_location && b.has_location && a.location == b.location && (a.writes || b.writes);
+}
+
+}  // namespace
+
+Result Checker::explore_all() {
+  std::istringstream in(options_.replay);
+  for (uint32_t n; in >> n;) replay_.push_back(n);
+  for (;;) {
+    if (options_.random_runs != 0) random_.seed(options_.seed + result_.runs);
+    run_once();
+    ++result_.runs;
+    if (result_.failed || !replay_.empty()) break;
+    if (options_.random_runs != 0) {
+      if (result_.runs == options_.random_runs) break;
+      continue;
+    }
+    if (!backtrack()) {
+      result_.complete = true;
+      break;
+    }
+    if (result_.runs == options_.max_runs) break;
+  }
+  result_.sites.assign(sites_.begin(), sites_.end());
+  return result_;
+}
+
+bool Checker::backtrack() {
+  while (!choices_.empty()) {
+    Choice& last = choices_.back();
+    if (++last.taken < last.count) return true;
+    choices_.pop_back();
+  }
+  return false;
+}
+
+// Which of n ways: as in the last run as far as that goes, then the first.
+uint32_t Checker::take(uint32_t n) {
+  if (pruned_) return 0;
+  if (depth_ == choices_.size()) {
+    Choice c;
+    c.count = n;
+    if (depth_ < replay_.size()) {
+      c.taken = replay_[depth_];
+    } else if (options_.random_runs != 0) {
+      // Mostly as usual, so that a run gets far.
+      c.taken = random_() % 3 == 0 ? static_cast<uint32_t>(random_() % n) : 0;
+    }
+    choices_.push_back(c);
+  }
+  return choices_[depth_++].taken;
+}
+
+uint32_t Checker::choose(uint32_t n) {
+  return n == 1 ? 0 : take(n);
+}
+
+void Checker::run_once() {
+  if (options_.random_runs != 0) choices_.clear();
+  ++runs_ever;
+  depth_ = 0;
+  steps_ = 0;
+  sleeping_ = 0;
+  pruned_ = false;
+  preemptions_left_ = options_.preemptions;
+  spurious_left_ = options_.spurious;
+  records_.clear();
+  names.clear();
+  for (Fiber& f : fibers_) f.state = State::absent;
+  fiber_count_ = 0;
+  memory_.begin([this](uint32_t n) { return choose(n); });
+  start(program_);
+  current_ = 0;
+  if (on_switch != nullptr) on_switch(0);
+  gort::sanitizer_thread_init(outside_s_);
+  switch_fibers(outside_, outside_s_, fibers_[0].context, fibers_[0].sanitizer,
+                gort::SwitchKind::returns);
+  eh() = EhGlobals();  // a run that has failed may have left in the middle of an unwinding
+  for (ThreadId t = 0; t < fiber_count_; ++t) gort::sanitizer_fiber_retire(fibers_[t].sanitizer);
+}
+
+bool Checker::can_go_on(ThreadId t) const {
+  const Fiber& f = fibers_[t];
+  switch (f.state) {
+    case State::ready:
+      return true;
+    case State::paused:
+      return memory_.changes() != f.seen_changes;
+    case State::asleep:
+      return f.woken || spurious_left_ != 0;
+    case State::joining:
+      return fibers_[f.joins].state == State::ended;
+    case State::awaiting:
+      return f.awaits->is_set();
+    case State::absent:
+    case State::ended:
+      return false;
+  }
+  return false;
+}
+
+ThreadId Checker::pick_next() {
+  if (++steps_ > options_.max_steps) fail("the run does not end");
+  std::vector<ThreadId> possible;
+  const bool current_can = can_go_on(current_);
+  if (current_can) possible.push_back(current_);
+  // Leaving a thread that waits for something is no preemption.
+  const bool preempts = current_can && fibers_[current_].state == State::ready;
+  const bool keep = preempts && options_.preemptions >= 0 && preemptions_left_ == 0 && !pruned_;
+  for (ThreadId t = 0; t < fiber_count_ && !keep; ++t) {
+    if (t != current_ && can_go_on(t)) possible.push_back(t);
+  }
+  // A sleep that could end early does not keep a run alive.
+  const bool only_spurious = std::all_of(possible.begin(), possible.end(), [this](ThreadId t) {
+    const Fiber& f = fibers_[t];
+    return f.state == State::asleep && !f.woken;
+  });
+  if (only_spurious) {
+    // Time passes: limits are reached, and whoever goes on sees the newest of everything.
+    const auto waits_for_time = [](const Fiber& f) {
+      return f.state == State::paused || (f.state == State::asleep && f.has_limit);
+    };
+    for (ThreadId t = 0; t < fiber_count_; ++t) {
+      const bool there = std::find(possible.begin(), possible.end(), t) != possible.end();
+      if (waits_for_time(fibers_[t]) && !fibers_[t].stuck && !there) possible.push_back(t);
+    }
+    const bool anybody = std::any_of(fibers_.begin(), fibers_.begin() + fiber_count_,
+                                     [&](const Fiber& f) { return waits_for_time(f) && !f.stuck; });
+    if (!anybody) {
+      const bool paused =
+          std::any_of(fibers_.begin(), fibers_.begin() + fiber_count_, waits_for_time);
+      fail(paused ? "threads wait for a change that nobody makes" : "all threads wait");
+    }
+  }
+  if (options_.preemptions < 0 && options_.random_runs == 0) {
+    std::vector<ThreadId> awake;
+    for (const ThreadId t : possible) {
+      if ((sleeping_ >> t & 1) == 0) awake.push_back(t);
+    }
+    if (awake.empty()) {
+      pruned_ = true;
+    } else {
+      possible = std::move(awake);
+    }
+  }
+  const uint32_t i = possible.size() == 1 ? 0 : take(static_cast<uint32_t>(possible.size()));
+  if (i >= possible.size())
+    fail("the run cannot be replayed: the program has changed, or is not deterministic");
+  const ThreadId next = possible[i];
+  if (preempts && next != current_) --preemptions_left_;
+  if (only_spurious) fibers_[next].newest_only = true;
+  // Sleep sets: who was tried here before sleeps until something that it depends on happens.
+  uint32_t asleep = sleeping_;
+  for (uint32_t k = 0; k < i; ++k) asleep |= 1U << possible[k];
+  for (ThreadId t = 0; t < fiber_count_; ++t) {
+    if (t == next || dependent(fibers_[t].next, fibers_[next].next)) asleep &= ~(1U << t);
+  }
+  sleeping_ = asleep;
+  return next;
+}
+
+}  // namespace model

@@ -1,0 +1,80 @@
+// Orders that are weaker than they are written.
+#include <algorithm>
+#include <string_view>
+
+#include "checker/run.hpp"
+
+namespace model {
+
+std::memory_order Checker::order_at(const std::source_location& where, Op op,
+                                    std::memory_order written) {
+  const std::string_view path = where.file_name();
+  Site site;
+  site.file = path.substr(path.rfind('/') + 1);
+  site.path = path;
+  site.line = where.line();
+  site.column = where.column();
+  site.op = op;
+  site.order = written;
+  if (options_.mutant != nullptr && options_.mutant->site == site) return options_.mutant->weaker;
+  sites_.insert(std::move(site));
+  return written;
+}
+
+namespace {
+
+std::vector<std::memory_order> one_step_weaker(const Site& site) {
+  using enum std::memory_order;
+  const bool reads_and_writes = site.op == Op::modify || site.op == Op::fence;
+  switch (site.order) {
+    case seq_cst:
+      if (site.op == Op::heavy_fence) return {acq_rel};
+      if (reads_and_writes) return {acq_rel};
+      return {site.op == Op::load ? acquire : release};
+    case acq_rel:
+      return {acquire, release};
+    case acquire:
+    case release:
+    case consume:
+      return {relaxed};
+    case relaxed:
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string text_of(const Site& site) {
+  return site.file + ":" + std::to_string(site.line) + " " + name_of(site.op) + " " +
+         name_of(site.order);
+}
+
+std::vector<Survivor> surviving_mutants(const std::vector<std::string>& files,
+                                        const std::vector<Program>& programs) {
+  std::set<Site> sites;
+  for (const Program& program : programs) {
+    const Result plain = explore(program.options, program.run);
+    if (plain.failed) return {{Site(), "fails as it is: " + plain.what + "\n" + plain.trace}};
+    sites.insert(plain.sites.begin(), plain.sites.end());
+  }
+  std::vector<Survivor> survivors;
+  for (const Site& site : sites) {
+    if (std::find(files.begin(), files.end(), site.file) == files.end()) continue;
+    for (const std::memory_order weaker : one_step_weaker(site)) {
+      const Mutant mutant{site, weaker};
+      const bool killed =
+          std::any_of(programs.begin(), programs.end(), [&](const Program& program) {
+            Options mutated = program.options;
+            mutated.mutant = &mutant;
+            return explore(mutated, program.run).failed;
+          });
+      if (!killed) {
+        survivors.push_back({site, text_of(site) + " -> " + name_of(weaker) + " survives"});
+      }
+    }
+  }
+  return survivors;
+}
+
+}  // namespace model

@@ -1,0 +1,134 @@
+// Run: the explorer's insides, for the files that implement it. checker.hpp is the interface.
+#pragma once
+
+#include <cxxabi.h>
+
+#include <array>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "checker/checker.hpp"
+#include "sched/context.hpp"
+#include "sched/sanitizer.hpp"
+
+namespace model {
+
+inline constexpr size_t kStackBytes = 256 * 1024;
+
+enum class State : uint8_t { absent, ready, paused, asleep, joining, awaiting, ended };
+
+// The C++ runtime's exception state, which the fibers of one thread must not share.
+struct EhGlobals {
+  void* caught = nullptr;
+  unsigned uncaught = 0;
+};
+
+struct Fiber {
+  gort::Context context;
+  gort::SanitizerState sanitizer;
+  std::byte* stack = nullptr;
+  std::function<void()> body;
+
+  State state = State::absent;
+  Step next;                  // what it does when it goes on
+  uint64_t seen_changes = 0;  // paused: goes on when there are more
+  bool newest_only = false;   // went on from a pause because nobody else could
+  bool stuck = false;         // paused again after that, with nothing changed
+  LocationId asleep_on = 0;
+  bool has_limit = false;
+  bool woken = false;
+  ThreadId joins = 0;
+  const Event* awaits = nullptr;
+  EhGlobals eh;
+};
+
+// A point where a run could go on in several ways.
+struct Choice {
+  uint32_t taken = 0;
+  uint32_t count = 0;
+};
+
+struct Record {
+  ThreadId thread;
+  Step step;
+  uint64_t value;
+  std::memory_order order;
+  bool stale;
+};
+
+class Checker {
+ public:
+  Checker(const Options& options, const std::function<void()>& program)
+      : options_(options), program_(program) {}
+
+  Result explore_all();
+
+  // Within a run.
+  ThreadId current() const { return current_; }
+  Memory& memory() { return memory_; }
+  ThreadId start(std::function<void()> body);
+  void join(ThreadId t);
+  void await(const Event& e);
+  void before(const Step& step);
+  void after(const Step& step, uint64_t value, std::memory_order order);
+  uint32_t choose(uint32_t n);
+  void pause();
+  void futex_sleep(LocationId x, uint32_t value, bool has_limit);
+  void futex_wake(LocationId x, uint32_t n);
+  void heavy_fence(bool real);
+  std::memory_order order_at(const std::source_location& where, Op op, std::memory_order written);
+  [[noreturn]] void fail(const std::string& what);
+  void fiber_main();
+  std::string trace() const;
+
+ private:
+  void run_once();
+  bool backtrack();
+  void leave_to(ThreadId t);
+  void switch_fibers(gort::Context& from, gort::SanitizerState& from_s, gort::Context& to,
+                     gort::SanitizerState& to_s, gort::SwitchKind kind);
+  ThreadId pick_next();
+  static EhGlobals& eh() { return *reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals()); }
+  bool can_go_on(ThreadId t) const;
+  void begin_waiting(Fiber& f);
+  uint32_t take(uint32_t n);
+  std::string replay() const;
+  std::string name_of(LocationId x) const;
+
+  const Options& options_;
+  const std::function<void()>& program_;
+  Memory memory_;
+  std::array<Fiber, kMaxThreads> fibers_;
+  ThreadId fiber_count_ = 0;
+  ThreadId current_ = 0;
+  gort::Context outside_;
+  gort::SanitizerState outside_s_;
+
+  std::vector<Choice> choices_;
+  size_t depth_ = 0;
+  std::vector<uint32_t> replay_;
+  std::mt19937_64 random_;
+  uint32_t sleeping_ = 0;  // sleep set, one bit per thread
+  int preemptions_left_ = 0;
+  uint32_t spurious_left_ = 0;
+  uint32_t steps_ = 0;
+  bool pruned_ = false;  // the run has become one that was seen; it only goes to its end
+  std::vector<Record> records_;
+  Result result_;
+  std::set<Site> sites_;
+};
+
+// The exploration under way, or nullptr.
+extern Checker* checker;
+extern uint64_t
+    runs_ever;  // numbers runs across explorations: atomic<T> sees by it that a run is new
+extern void (*on_switch)(ThreadId to);
+extern std::vector<std::pair<const void*, std::string>> names;
+
+// For people.
+const char* name_of(Op op);
+const char* name_of(std::memory_order order);
+
+}  // namespace model
