@@ -12,8 +12,6 @@
 
 namespace model {
 
-using Where = std::source_location;
-
 template <class T>
 class atomic {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(uint64_t));

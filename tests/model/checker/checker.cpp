@@ -136,10 +136,10 @@ LocationId make_location(uint64_t initial, const void* address) {
 void end_location(LocationId x) {
   memory().at(x).alive = false;
 }
-std::memory_order order_at(const std::source_location& where, Op op, std::memory_order written) {
+std::memory_order order_at(Where where, Op op, std::memory_order written) {
   return checker->order_at(where, op, written);
 }
-void heavy_fence(const std::source_location& where) {
+void heavy_fence(Where where) {
   checker->heavy_fence(order_at(where, Op::heavy_fence, std::memory_order_seq_cst) ==
                        std::memory_order_seq_cst);
 }

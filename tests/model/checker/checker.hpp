@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -43,12 +42,21 @@ enum class Op : uint8_t {
   wait
 };
 
+// Where a call stands, as std::source_location, which clang 14 does not have.
+struct Where {
+  const char* path;
+  uint32_t line;
+  static constexpr Where current(const char* path = __builtin_FILE(),
+                                 uint32_t line = __builtin_LINE()) noexcept {
+    return {path, line};
+  }
+};
+
 // A place in the sources where an atomic is used or a fence stands.
 struct Site {
   std::string file;  // without directories
   std::string path;
   uint32_t line = 0;
-  uint32_t column = 0;
   Op op = Op::load;
   std::memory_order order = std::memory_order_seq_cst;  // as written
   bool operator==(const Site&) const = default;
@@ -163,9 +171,9 @@ LocationId make_location(uint64_t initial, const void* address);
 void end_location(LocationId x);
 
 // The order to use at a site: as written, or the mutant's.
-std::memory_order order_at(const std::source_location& where, Op op, std::memory_order written);
+std::memory_order order_at(Where where, Op op, std::memory_order written);
 
-void heavy_fence(const std::source_location& where = std::source_location::current());
+void heavy_fence(Where where = Where::current());
 void pause();
 void futex_sleep(LocationId x, uint32_t value, bool has_limit);
 void futex_wake(LocationId x, uint32_t n);

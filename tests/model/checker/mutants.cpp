@@ -6,14 +6,12 @@
 
 namespace model {
 
-std::memory_order Checker::order_at(const std::source_location& where, Op op,
-                                    std::memory_order written) {
-  const std::string_view path = where.file_name();
+std::memory_order Checker::order_at(Where where, Op op, std::memory_order written) {
+  const std::string_view path = where.path;
   Site site;
   site.file = path.substr(path.rfind('/') + 1);
   site.path = path;
-  site.line = where.line();
-  site.column = where.column();
+  site.line = where.line;
   site.op = op;
   site.order = written;
   if (options_.mutant != nullptr && options_.mutant->site == site) return options_.mutant->weaker;

@@ -78,7 +78,7 @@ class Checker {
   void futex_sleep(LocationId x, uint32_t value, bool has_limit);
   void futex_wake(LocationId x, uint32_t n);
   void heavy_fence(bool real);
-  std::memory_order order_at(const std::source_location& where, Op op, std::memory_order written);
+  std::memory_order order_at(Where where, Op op, std::memory_order written);
   [[noreturn]] void fail(const std::string& what);
   void fiber_main();
   std::string trace() const;

@@ -10,7 +10,7 @@ struct ModelMem {
   using atomic = model::atomic<T>;
 
   static void fence(std::memory_order order,
-                    const std::source_location& where = std::source_location::current()) noexcept {
+                    model::Where where = model::Where::current()) noexcept {
     model::thread_fence(order, where);
   }
   static void compiler_fence() noexcept {}
