@@ -32,7 +32,7 @@ void for_each_g(F&& what) {
 }  // namespace
 
 void cancel_wait(G* g) noexcept {
-  // acquire: pairs with the publication in park_after(); the Wait's fields.
+  // acquire: pairs with the publication in complete_park() (park.cpp); the Wait's fields.
   Wait* w = g->wait.load(std::memory_order_acquire);
   // The request may have been delivered without a wait meanwhile (stop_pending), and this be a
   // later one. The Wait that we have acquired orders our look behind that.

@@ -123,7 +123,7 @@ class atomic {
     if (*const_cast<const volatile bool*>(&ended_)) fail("an atomic is used after its end");
     if (!known()) {
       run_ = run_number();
-      location_ = make_location(pack(initial_), this);
+      location_ = make_location(pack(initial_));
     }
     return location_;
   }

@@ -13,7 +13,6 @@ namespace model {
 Checker* checker = nullptr;
 void (*on_switch)(ThreadId to) = nullptr;
 uint64_t runs_ever = 0;  // numbers runs across explorations: atomic<T> sees by it that a run is new
-std::vector<std::pair<const void*, std::string>> names;
 
 namespace {
 
@@ -93,10 +92,6 @@ void fail(const std::string& what) {
 ThreadId this_thread() {
   return checker->current();
 }
-void name(const void* atomic, std::string text) {
-  names.emplace_back(atomic, std::move(text));
-}
-
 void set_on_switch(void (*hook)(ThreadId to)) {
   on_switch = hook;
 }
@@ -123,15 +118,8 @@ void before(const Step& step) {
 void after(const Step& step, uint64_t value, std::memory_order order) {
   checker->after(step, value, order);
 }
-uint32_t choose(uint32_t n) {
-  return checker->choose(n);
-}
-LocationId make_location(uint64_t initial, const void* address) {
-  const auto named = std::find_if(names.begin(), names.end(),
-                                  [address](const auto& n) { return n.first == address; });
-  return memory().make(initial, named != names.end()
-                                    ? named->second
-                                    : "atomic " + std::to_string(memory().locations()));
+LocationId make_location(uint64_t initial) {
+  return memory().make(initial, "atomic " + std::to_string(memory().locations()));
 }
 void end_location(LocationId x) {
   memory().at(x).alive = false;

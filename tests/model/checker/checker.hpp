@@ -143,8 +143,6 @@ class Event {
 void check(bool holds, const char* what);
 [[noreturn]] void fail(const std::string& what);
 [[nodiscard]] ThreadId this_thread();
-// For messages and traces.
-void name(const void* atomic, std::string name);
 
 // ---- For atomic.hpp and the OS port -------------------------------------------------------------
 
@@ -166,8 +164,7 @@ void set_on_switch(void (*hook)(ThreadId to));
 void before(const Step& step);
 // Called after it, for the trace.
 void after(const Step& step, uint64_t value, std::memory_order order);
-uint32_t choose(uint32_t n);
-LocationId make_location(uint64_t initial, const void* address);
+LocationId make_location(uint64_t initial);
 void end_location(LocationId x);
 
 // The order to use at a site: as written, or the mutant's.

@@ -78,7 +78,6 @@ void Checker::run_once() {
   preemptions_left_ = options_.preemptions;
   spurious_left_ = options_.spurious;
   records_.clear();
-  names.clear();
   for (Fiber& f : fibers_) f.state = State::absent;
   fiber_count_ = 0;
   memory_.begin([this](uint32_t n) { return choose(n); });

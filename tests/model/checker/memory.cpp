@@ -121,7 +121,6 @@ MessageId Memory::insert(ThreadId id, LocationId x, uint64_t value, uint32_t pos
   const auto m = static_cast<MessageId>(l.messages.size());
   Message made;
   made.value = value;
-  made.by = id;
   if (continues != nullptr) made.released = continues->released;  // MM2
   l.messages.push_back(std::move(made));
   l.order.insert(l.order.begin() + position, m);

@@ -30,7 +30,6 @@ namespace model {
 
 struct Message {
   uint64_t value = 0;
-  ThreadId by = 0;
   Knowledge released;      // for those who acquire it
   uint32_t position = 0;   // in modification order
   bool continued = false;  // MM3: a read-modify-write stands behind it

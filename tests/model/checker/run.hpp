@@ -125,7 +125,6 @@ extern Checker* checker;
 extern uint64_t
     runs_ever;  // numbers runs across explorations: atomic<T> sees by it that a run is new
 extern void (*on_switch)(ThreadId to);
-extern std::vector<std::pair<const void*, std::string>> names;
 
 // For people.
 const char* name_of(Op op);

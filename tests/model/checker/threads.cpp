@@ -140,15 +140,25 @@ void Checker::pause() {
   after(step, 0, std::memory_order_relaxed);
 }
 
-void Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
-  const ThreadId self = current_;
-  Fiber& f = fibers_[self];
+namespace {
+
+// The kernel looks at the word, and at who sleeps, under a lock of its own.
+Step futex_step(Op op, LocationId x) {
   Step step;
-  step.op = Op::sleep;
+  step.op = op;
   step.location = x;
   step.has_location = true;
   step.writes = true;
   step.seq_cst = true;
+  return step;
+}
+
+}  // namespace
+
+void Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
+  const ThreadId self = current_;
+  Fiber& f = fibers_[self];
+  Step step = futex_step(Op::sleep, x);
   before(step);
   memory_.fence(self, std::memory_order_seq_cst);  // the kernel's
   const uint64_t seen = memory_.load_newest(self, x);
@@ -170,12 +180,7 @@ void Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
 }
 
 void Checker::futex_wake(LocationId x, uint32_t n) {
-  Step step;
-  step.op = Op::wake;
-  step.location = x;
-  step.has_location = true;
-  step.writes = true;
-  step.seq_cst = true;
+  const Step step = futex_step(Op::wake, x);
   before(step);
   memory_.fence(current_, std::memory_order_seq_cst);
   uint32_t woken = 0;
