@@ -53,7 +53,8 @@ class Lock {
     word_.store(0, std::memory_order_release);
     os::fence_light();  // L1: the store before the look
     // relaxed: the fence orders it; the count guards no data.
-    if (__builtin_expect(sleepers.load(std::memory_order_relaxed) != 0, 0)) wake(&word_);
+    const bool sleeper = sleepers.load(std::memory_order_relaxed) != 0;
+    if (__builtin_expect(Mem::recheck(sleeper), 0)) wake(&word_);
   }
 
  private:

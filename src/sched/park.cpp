@@ -30,7 +30,7 @@ inline void publish_wait(G* g, Wait* w) noexcept {
   if (w->timer != nullptr) timer_add(m->p, w->timer);
   if (!w->commit(w)) ready(g);  // the wake-up came first; nobody else has seen this Wait
   os::fence_light();            // S2: the commit before the look at stop_requested
-  if (w->cancel != nullptr && __builtin_expect(stop_due(g), 0)) return cancel_wait(g);
+  if (w->cancel != nullptr && __builtin_expect(Mem::recheck(stop_due(g)), 0)) return cancel_wait(g);
   // release: as in cancel_wait().
   g->inspectors.fetch_sub(1, std::memory_order_release);
 }
@@ -49,7 +49,7 @@ inline void publish_wait(G* g, Wait* w) noexcept {
   bool inspect = false;
   if (w->cancel != nullptr) {
     publish_wait(g, w);
-    inspect = stop_due(g);
+    inspect = Mem::recheck(stop_due(g));
     // relaxed: before the release in unlock().
     if (inspect) g->inspectors.fetch_add(1, std::memory_order_relaxed);
   }
@@ -135,7 +135,7 @@ void complete_park(M* m, G* g, void* wait) noexcept {
   if (w->timer != nullptr) return park_timed(m, g, w);
   if (w->cancel != nullptr) {
     publish_wait(g, w);
-    if (__builtin_expect(stop_due(g), 0)) return unlock_and_cancel(g, lock);
+    if (__builtin_expect(Mem::recheck(stop_due(g)), 0)) return unlock_and_cancel(g, lock);
   }
   lock->unlock();
 }

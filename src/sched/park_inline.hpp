@@ -15,7 +15,9 @@ inline void close_wait(G* g) noexcept {
   g->wait.store(nullptr, std::memory_order_relaxed);  // relaxed: ordered by the fence
   os::fence_light();
   // acquire: pairs with the inspectors' release.
-  while (__builtin_expect(g->inspectors.load(std::memory_order_acquire) != 0, 0)) os::osyield();
+  while (__builtin_expect(Mem::recheck(g->inspectors.load(std::memory_order_acquire) != 0), 0)) {
+    os::osyield();
+  }
 }
 
 // park() for the fiber g, which runs on m and has its P. w.g is set, and w.cancel is nullptr while

@@ -17,7 +17,7 @@ constinit Atomic<uint32_t> nobody_wakes{0};
   bias_.store(Bias::ending, std::memory_order_relaxed);
   os::fence_heavy();  // H3
   // acquire: pairs with the P's release; learns what was done under the bias.
-  for (int i = 0; own_.load(std::memory_order_acquire); ++i) {
+  for (int i = 0; Mem::recheck(own_.load(std::memory_order_acquire)); ++i) {
     // Sleeping, not yielding: a holder of lower priority must get to run.
     if (i < kSpins) {
       cpu_pause();

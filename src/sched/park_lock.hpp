@@ -67,7 +67,8 @@ class ParkLock {
         own_.store(true, std::memory_order_relaxed);  // relaxed: ordered by the fence
         Mem::compiler_fence();                        // H3: the light fence, which is free here
         // relaxed: what the P itself did before it knows (H1).
-        if (__builtin_expect(bias_.load(std::memory_order_relaxed) == Bias::biased, 1)) return;
+        const bool still = bias_.load(std::memory_order_relaxed) == Bias::biased;
+        if (!__builtin_expect(Mem::recheck(!still), 0)) return;
         // release: as in unlock(); we have done nothing, but pass on what we have seen.
         own_.store(false, std::memory_order_release);
       }

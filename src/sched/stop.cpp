@@ -36,7 +36,7 @@ void cancel_wait(G* g) noexcept {
   Wait* w = g->wait.load(std::memory_order_acquire);
   // The request may have been delivered without a wait meanwhile (stop_pending), and this be a
   // later one. The Wait that we have acquired orders our look behind that.
-  const bool won = w != nullptr && g->stop_state == StopState::open && w->cancel(w);
+  const bool won = w != nullptr && !Mem::recheck(g->stop_state != StopState::open) && w->cancel(w);
   if (won) w->cause = WakeCause::stopped;  // W2
   // release: our accesses to the Wait come before the fiber may leave park() (S1).
   g->inspectors.fetch_sub(1, std::memory_order_release);

@@ -8,6 +8,7 @@
 #include "port/fiber.hpp"
 #include "port/port.hpp"
 #include "sched/stop.hpp"
+#include "sched/timer.hpp"
 #include "support.hpp"
 
 namespace gort {
@@ -59,6 +60,74 @@ void stop_alone() {
   request_stop(a.g());
   a.join();
   check(stopped_once, "a stop request is not lost");
+}
+
+// S2 for a wait that is put in by commit: nothing but the request ends it, or its time.
+void stop_asleep() {
+  ModelWorld world;
+  WakeCause cause = WakeCause::notified;
+  ModelFiber a([&] { cause = sleep_until_ns(5); });
+  request_stop(a.g());
+  a.join();
+  check(cause == WakeCause::stopped, "a stop request is not lost");
+}
+
+// A sleep that may be over before the far side has let go of it.
+void asleep() {
+  ModelWorld world;
+  model::atomic<bool> over{false};
+  ModelFiber a([&] {
+    check(sleep_until_ns(5) == WakeCause::timeout, "the time came");
+    over.store(true, std::memory_order_relaxed);
+  });
+  while (!over.load(std::memory_order_relaxed)) {
+    ModelWorld::let_time_pass({&a});
+    model::pause();
+  }
+  a.join();
+}
+
+// S2 for a wait with a lock and a time limit.
+void stop_before_limit() {
+  ModelWorld world;
+  Chan c;
+  bool stopped_once = false;
+  ModelFiber a([&] {
+    int v = 0;
+    try {
+      (void)c.recv(v, 5);
+    } catch (const stopped&) {
+      stopped_once = true;
+    }
+  });
+  request_stop(a.g());
+  a.join();
+  check(stopped_once, "a stop request is not lost");
+}
+
+// Two requests end one wait: the second must not end the next one, which a value ends.
+void stop_twice() {
+  ModelWorld world;
+  Chan c;
+  int times = 0;
+  bool got = false;
+  ModelFiber a([&] {
+    for (int i = 0; i < 2; ++i) {
+      int v = 0;
+      try {
+        got = c.recv(v) == op_status::ok;
+      } catch (const stopped&) {
+        ++times;
+      }
+    }
+  });
+  model::Thread other([&] { request_stop(a.g()); });
+  request_stop(a.g());
+  other.join();
+  ModelFiber b([&] { check(c.send(7) == op_status::ok, "sent"); });
+  a.join();
+  b.join();
+  check(times == 1 && got, "one wait is stopped, whatever the number of requests");
 }
 
 // A stop request races with a value: one of them wins, and neither is lost.
@@ -123,6 +192,18 @@ TEST(ParkModel, StopAlone) {
   expect_right({.preemptions = 2}, stop_alone);
   expect_right_at_random(stop_alone);
 }
+TEST(ParkModel, StopAsleep) {
+  expect_right({.preemptions = 2}, stop_asleep);
+}
+TEST(ParkModel, Asleep) {
+  expect_right_at_random(asleep);
+}
+TEST(ParkModel, StopBeforeLimit) {
+  expect_right({.preemptions = 2}, stop_before_limit);
+}
+TEST(ParkModel, StopTwice) {
+  expect_right_at_random(stop_twice);
+}
 TEST(ParkModel, StopAndValue) {
   expect_right({.preemptions = 1}, stop_and_value);
   expect_right_at_random(stop_and_value);
@@ -133,6 +214,10 @@ TEST(ParkModel, LimitAndValue) {
 TEST(ParkModel, Mutants) {
   expect_mutants_die({"park.cpp", "park_inline.hpp", "stop.cpp", "wait.hpp", "port.cpp"},
                      {{{.preemptions = 2}, stop_alone},
+                      {{.preemptions = 1}, stop_asleep},
+                      {{.random_runs = 3'000}, asleep},
+                      {{.preemptions = 1}, stop_before_limit},
+                      {{.random_runs = 3'000}, stop_twice},
                       {{.random_runs = 3'000}, stop_and_value},
                       {{.random_runs = 3'000}, limit_and_value},
                       {{.random_runs = 3'000}, hand_over}});

@@ -17,6 +17,9 @@ struct StdMem {
   static void compiler_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
   // How often to do what is only done for speed. The models do it once.
   static constexpr int tries(int n) noexcept { return n; }
+  // Around a look that a protocol must take a second time. The models show that it must: they leave out
+  // what it asks for, one look at a time.
+  static constexpr bool recheck(bool holds) noexcept { return holds; }
 };
 
 using Mem = StdMem;

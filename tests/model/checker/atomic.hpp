@@ -180,6 +180,9 @@ class var {
   var(T v) noexcept : value_(v) {}  // NOLINT: as plain data
   var(const var&) = delete;
   var& operator=(const var&) = delete;
+  ~var() {
+    if (running()) will_write("a race: the end of what another thread uses");
+  }
 
   operator T() const noexcept {  // NOLINT: as plain data
     if (running()) {
@@ -191,15 +194,7 @@ class var {
   }
   T operator->() const noexcept { return *this; }
   T operator=(T v) noexcept {  // NOLINT: as plain data
-    if (running()) {
-      forget_other_runs();
-      if (!knows(written_by_, written_at_)) fail("a race: two threads write");
-      for (ThreadId t = 0; t < kMaxThreads; ++t) {
-        if (!knows(t, read_at_[t])) fail("a race: write of what another thread reads");
-      }
-      written_by_ = this_thread();
-      written_at_ = now();
-    }
+    if (running()) will_write("a race: write of what another thread uses");
     return value_ = v;
   }
 
@@ -207,6 +202,16 @@ class var {
   static uint32_t now() { return memory().clock(this_thread()).of(this_thread()); }
   static bool knows(ThreadId t, uint32_t step) {
     return memory().clock(this_thread()).of(t) >= step;
+  }
+  void will_write(const char* or_else) {
+    forget_other_runs();
+    if (!knows(written_by_, written_at_)) fail(or_else);
+    for (ThreadId t = 0; t < kMaxThreads; ++t) {
+      if (!knows(t, read_at_[t])) fail(or_else);
+    }
+    // volatile: kept by the compiler also at the end, for those who come too late.
+    *const_cast<volatile ThreadId*>(&written_by_) = this_thread();
+    *const_cast<volatile uint32_t*>(&written_at_) = now();
   }
   void forget_other_runs() const {
     if (run_ == run_number()) return;

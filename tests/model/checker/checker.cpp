@@ -127,6 +127,10 @@ void end_location(LocationId x) {
 std::memory_order order_at(Where where, Op op, std::memory_order written) {
   return checker->order_at(where, op, written);
 }
+bool recheck_dropped(Where where) {
+  using enum std::memory_order;
+  return running() && checker->order_at(where, Op::recheck, seq_cst) != seq_cst;
+}
 void heavy_fence(Where where) {
   checker->heavy_fence(order_at(where, Op::heavy_fence, std::memory_order_seq_cst) ==
                        std::memory_order_seq_cst);

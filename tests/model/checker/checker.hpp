@@ -39,7 +39,8 @@ enum class Op : uint8_t {
   join,
   end,
   set,
-  wait
+  wait,
+  recheck  // no step of a run: what a mutant goes without
 };
 
 // Where a call stands, as std::source_location, which clang 14 does not have.
@@ -64,7 +65,8 @@ struct Site {
 };
 std::string text_of(const Site& site);
 
-// Weakens the order at one site; a fence that is weakened to relaxed is none.
+// Weakens the order at one site; a fence that is weakened to relaxed is none. Of a second look (Mem::recheck)
+// it drops what follows from it.
 struct Mutant {
   Site site;
   std::memory_order weaker = std::memory_order_relaxed;
@@ -105,7 +107,7 @@ struct Survivor {
 };
 
 // Explores the programs as they are, then with the order of each of their sites in `files` weakened by one
-// step, one at a time. Returns the weakened ones that made none of them fail: orders that are stronger than
+// step, or the second look there dropped, one at a time. Returns the weakened ones that made none of them fail: orders that are stronger than
 // needed, or programs that do not show what they are for.
 std::vector<Survivor> surviving_mutants(const std::vector<std::string>& files,
                                         const std::vector<Program>& programs);
@@ -169,6 +171,8 @@ void end_location(LocationId x);
 
 // The order to use at a site: as written, or the mutant's.
 std::memory_order order_at(Where where, Op op, std::memory_order written);
+// True in a run of the mutant that goes without the second look that stands here.
+bool recheck_dropped(Where where);
 
 void heavy_fence(Where where = Where::current());
 void pause();

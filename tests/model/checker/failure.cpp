@@ -11,9 +11,10 @@ namespace model {
 
 namespace {
 
-constexpr const char* kOps[] = {"starts",     "reads",     "writes",        "changes",   "fence",
-                                "membarrier", "sleeps on", "is awake from", "wakes",     "pauses",
-                                "joins",      "ends",      "hands over",    "takes over"};
+constexpr const char* kOps[] = {"starts",     "reads",      "writes",     "changes",
+                                "fence",      "membarrier", "sleeps on",  "is awake from",
+                                "wakes",      "pauses",     "joins",      "ends",
+                                "hands over", "takes over", "looks again"};
 constexpr const char* kOrders[] = {"relaxed", "consume", "acquire",
                                    "release", "acq_rel", "seq_cst"};
 

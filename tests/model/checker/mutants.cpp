@@ -23,6 +23,7 @@ namespace {
 
 std::vector<std::memory_order> one_step_weaker(const Site& site) {
   using enum std::memory_order;
+  if (site.op == Op::recheck) return {relaxed};
   const bool reads_and_writes = site.op == Op::modify || site.op == Op::fence;
   switch (site.order) {
     case seq_cst:
@@ -44,6 +45,7 @@ std::vector<std::memory_order> one_step_weaker(const Site& site) {
 }  // namespace
 
 std::string text_of(const Site& site) {
+  if (site.op == Op::recheck) return site.file + ":" + std::to_string(site.line) + " recheck";
   return site.file + ":" + std::to_string(site.line) + " " + name_of(site.op) + " " +
          name_of(site.order);
 }
@@ -68,7 +70,9 @@ std::vector<Survivor> surviving_mutants(const std::vector<std::string>& files,
             return explore(mutated, program.run).failed;
           });
       if (!killed) {
-        survivors.push_back({site, text_of(site) + " -> " + name_of(weaker) + " survives"});
+        const std::string done =
+            site.op == Op::recheck ? " dropped" : std::string(" -> ") + name_of(weaker);
+        survivors.push_back({site, text_of(site) + done + " survives"});
       }
     }
   }

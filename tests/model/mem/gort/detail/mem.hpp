@@ -15,6 +15,10 @@ struct ModelMem {
   }
   static void compiler_fence() noexcept {}
   static constexpr int tries(int) noexcept { return 1; }
+  static bool recheck(bool holds, model::Where where = model::Where::current()) noexcept {
+    const bool dropped = model::recheck_dropped(where);  // first, so that the site is known
+    return holds && !dropped;
+  }
 };
 
 using Mem = ModelMem;
