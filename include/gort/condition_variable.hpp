@@ -90,7 +90,7 @@ class GORT_API condition_variable {
   void notify_all_slow() noexcept;
   std::cv_status wait_until_ns(std::unique_lock<mutex>& lock, int64_t until_ns);
 
-  detail::Atomic<uint32_t> waited_{0};  // C1 in src/sync/condition_variable.cpp
+  detail::Atomic<uint32_t> waited_{0};  // CV1 in src/sync/condition_variable.cpp
 };
 
 }  // namespace gort

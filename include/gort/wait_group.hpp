@@ -89,7 +89,7 @@ class GORT_API wait_group {
   // False: the time limit passed.
   bool wait_until_ns(int64_t until_ns);
 
-  detail::Atomic<uint64_t> word_{0};  // G1 in src/sync/wait_group.cpp
+  detail::Atomic<uint64_t> word_{0};  // WG1 in src/sync/wait_group.cpp
 };
 
 }  // namespace gort

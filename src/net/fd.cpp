@@ -195,7 +195,7 @@ int Fd::queue_for_turn(PollMode mode) {
       return 0;
     }
   }
-  queue(mode).push(&w);  // F3
+  queue(mode).push(&w);  // FD3
   switch (park(w)) {
     case WakeCause::notified:  // the turn was passed to us; our reference now is the operation's
       return 0;
@@ -214,7 +214,7 @@ void Fd::pass_turn(PollMode mode) noexcept {
     if ((word & queued_bit(mode)) != 0) return pass_turn_on(mode);
     // release: publishes the side's readiness to the next holder, and our last use of the
     // descriptor to whoever closes it; acquire: if that is us, learns the same from the others
-    // (F1).
+    // (FD1).
   } while (!word_.compare_exchange_weak(word, (word & ~taken_bit(mode)) - kRef,
                                         std::memory_order_acq_rel, std::memory_order_relaxed));
   if (word < 2 * kRef) last_out();
@@ -224,7 +224,7 @@ void Fd::pass_turn_on(PollMode mode) noexcept {
   lock_.lock();
   Queue& waiting = queue(mode);
   Waiter* w = waiting.pop();
-  // Both as in pass_turn(); nobody but us can change the flag (F3).
+  // Both as in pass_turn(); nobody but us can change the flag (FD3).
   if (w == nullptr) {
     const uint64_t before = word_.fetch_sub(taken_bit(mode) + kRef, std::memory_order_acq_rel);
     lock_.unlock();
@@ -246,7 +246,7 @@ bool Fd::cancel(Wait* wait) noexcept {
   LockGuard guard(self.lock_);
   Queue& waiting = self.queue(w->mode);
   if (!waiting.remove(w)) return false;
-  // relaxed: F3, under the lock.
+  // relaxed: FD3, under the lock.
   if (waiting.first == nullptr) {
     self.word_.fetch_and(~queued_bit(w->mode), std::memory_order_relaxed);
   }
@@ -272,7 +272,7 @@ void Fd::drop_ref() noexcept {
   if (word_.fetch_sub(kRef, std::memory_order_acq_rel) < 2 * kRef) last_out();
 }
 
-// F1. Nothing of *this is touched after the lock has been released.
+// FD1. Nothing of *this is touched after the lock has been released.
 void Fd::last_out() noexcept {
   netpoll_close(poll_);
   os::fd_close(fd_);
@@ -290,7 +290,7 @@ bool Fd::is_open() const noexcept {
 }
 
 void Fd::close() noexcept {
-  owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: F4, the handle keeps us alive now
+  owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: FD4, the handle keeps us alive now
   // acq_rel: what was done before close() is visible to those who see the closing.
   const uint64_t before = word_.fetch_or(kClosing, std::memory_order_acq_rel);
   if ((before & kClosing) == 0) {
@@ -303,7 +303,7 @@ void Fd::close() noexcept {
         woken.push_back(w->g);
       }
     }
-    word_.fetch_and(~(kReadQueued | kWriteQueued), std::memory_order_relaxed);  // relaxed: F3
+    word_.fetch_and(~(kReadQueued | kWriteQueued), std::memory_order_relaxed);  // relaxed: FD3
     lock_.unlock();
     if (!woken.empty()) ready_list(woken);
     drop_ref();

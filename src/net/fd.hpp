@@ -4,17 +4,17 @@
 // record: turns (one reader and one writer at a time), a close() that never pulls the descriptor
 // from under an operation, and reads that do not ask the kernel twice.
 //
-//   F1  The descriptor is closed, and its poller record recycled, by whoever brings the references
-//       of word_ to zero, once. The handle holds one reference until close(), every operation one,
-//       every waiter for a turn one. So an operation never meets a descriptor number that belongs
-//       to another.
-//   F2  kClosing is set once and stays. No operation begins after it; those under way are woken by
-//       netpoll_evict(), waiters for a turn by close() itself.
-//   F3  kReadQueued (kWriteQueued) is set exactly while the queue of that side is not empty; both
-//       change under lock_ only. A turn that is given up with the flag set passes to the first in
-//       the queue without ever being free: first come, first served.
-//   F4  Memory is counted apart (owners_): the handle, and every call of close(). So a fiber that
-//       close() has woken may destroy the handle while close() is still returning.
+//   FD1  The descriptor is closed, and its poller record recycled, by whoever brings the references
+//        of word_ to zero, once. The handle holds one reference until close(), every operation one,
+//        every waiter for a turn one. So an operation never meets a descriptor number that belongs
+//        to another.
+//   FD2  kClosing is set once and stays. No operation begins after it; those under way are woken by
+//        netpoll_evict(), waiters for a turn by close() itself.
+//   FD3  kReadQueued (kWriteQueued) is set exactly while the queue of that side is not empty; both
+//        change under lock_ only. A turn that is given up with the flag set passes to the first in
+//        the queue without ever being free: first come, first served.
+//   FD4  Memory is counted apart (owners_): the handle, and every call of close(). So a fiber that
+//        close() has woken may destroy the handle while close() is still returning.
 //
 // When a read may wait without asking the kernel first (the same for writes with "full" for
 // "empty"): descriptors are registered edge-triggered, so waiting is right only if an edge is still
@@ -62,7 +62,7 @@ class alignas(64) Fd {
   // The handle's end: closes, and gives up the handle's share of the memory.
   void destroy() noexcept;
 
-  // F2. Returns once the descriptor is closed. Any number of callers, also at the same time.
+  // FD2. Returns once the descriptor is closed. Any number of callers, also at the same time.
   void close() noexcept;
 
   [[nodiscard]] bool is_open() const noexcept;

@@ -75,7 +75,7 @@ void futexwakeup(const Atomic<uint32_t>* addr, uint32_t n) noexcept;
 
 extern Atomic<bool> light_fence_is_real;  // true until osinit() can rely on membarrier
 inline void fence_light() noexcept {
-  // relaxed: F2 in fence.cpp.
+  // relaxed: FE2 in fence.cpp.
   if (__builtin_expect(light_fence_is_real.load(std::memory_order_relaxed), 0)) {
     Mem::fence(std::memory_order_seq_cst);
   } else {

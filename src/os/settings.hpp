@@ -1,8 +1,9 @@
 // settings: what the GORT_* environment variables say.
 //
 // Called by runtime.cpp for the defaults of `options`; what the program sets in its options wins.
-// S1: a variable that is unknown or malformed changes nothing and is reported once, with what is
-//     accepted, so that a misspelt setting is not silently without effect.
+//
+//   SE1  A variable that is unknown or malformed changes nothing and is reported once, with what is
+//        accepted, so that a misspelt setting is not silently without effect.
 #pragma once
 
 #include <cstddef>

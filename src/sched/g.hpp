@@ -15,7 +15,8 @@
 //   waiting   nobody's (far side done)  what it waits in (Wait)    the one winner of its Wait
 //   dead      nobody's                  a free list                spawn
 //
-// set_state() is the one function that writes the state and checks that the move is legal.
+//   G1  A fiber's state moves along these arrows only. set_state() is the one function that moves
+//       it, and checks that the move is legal: a fiber woken twice ends here.
 #pragma once
 
 #include <atomic>

@@ -23,7 +23,7 @@ class Counter {
     // relaxed: single writer, readers want a number and nothing else.
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
-  // release/acquire forms for the counts that decide whether all fibers have ended (spawn.cpp, S2).
+  // release/acquire forms for the counts by which the end of all fibers is seen (B4 in spawn.cpp).
   void add_release(uint64_t n = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_release);
   }

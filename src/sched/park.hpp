@@ -12,6 +12,7 @@
 //   R1  The far side of the switch completes a park: it saves the context, sets `waiting`,
 //       publishes G::wait, arms the timer, and last releases the lock or calls commit. Nothing of
 //       the Wait is touched by it afterwards (but see S1).
+//   R2  g0 never waits: what an M runs there is the scheduler, and nobody else would run it.
 //   R3  Whoever parks with a lock has a P already (inside blocking() it is taken before the lock):
 //       getting one may need a turn of a fiber that waits for that very lock.
 //   W1  One Wait, one wake-up, one winner. With one source the object's lock decides (who dequeues

@@ -16,7 +16,7 @@
 //       the mutex is that waiter's, and nobody can overtake.
 //   M5  The step of an unlock that lets another owner in (the store or exchange that clears
 //       `locked`; where it hands over, ready()) comes after its last access to the mutex, or is
-//       it. What follows touches the bucket and the waiter only (K3 in parking_lot.hpp).
+//       it. What follows touches the bucket and the waiter only (PL3 in parking_lot.hpp).
 //
 // Rejected: always handing over (fair, but each contended turn costs a switch, and a fiber that
 // waits in a queue holds the mutex without using it: Go measured this and left it for the overdue

@@ -73,7 +73,7 @@ Parked* ParkingBucket::pop(const void* address) noexcept {
     if (w == nullptr) return nullptr;
     take_out(*w);
     if (w->timer == nullptr || claim(*w)) return w;
-    // Its time limit came first; K2 keeps it here until we unlock.
+    // Its time limit came first; PL2 keeps it here until we unlock.
   }
 }
 
@@ -92,7 +92,7 @@ WakeCause park_queued(Parked& w, int64_t until_ns) noexcept {
   TimedPark timed(w, until_ns < 0 ? 0 : until_ns);
   const WakeCause cause = timed.park();
   if (cause == WakeCause::timeout) {
-    const LockGuard guard(w.bucket->lock);  // K2
+    const LockGuard guard(w.bucket->lock);  // PL2
     w.bucket->take_out(w);
   }
   return cause;

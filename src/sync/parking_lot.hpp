@@ -6,19 +6,19 @@
 // Go's semaRoot, so that a hundred thousand waiters of one object do not slow a neighbour in its
 // bucket.
 //
-//   K1  A Parked is in its bucket's queue exactly while `queued` is set. Both are read and written
-//       under the bucket's lock only.
-//   K2  Who wakes decides under the bucket's lock: takes the Parked out, claims it if it has a
-//       timer (W1 in park.hpp), writes its cause, unlocks, and then calls ready(). A waiter whose
-//       time limit has passed takes the lock and looks at `queued` before it leaves: who took it
-//       out in vain is done with it by then.
-//   K3  The table outlives every object. So a waker's last steps, unlocking the bucket and ready(),
-//       touch no object, and the object may be destroyed as soon as its word says that it is free,
-//       or that its waiters are released.
-//   K4  A waiter may queue itself before it sleeps (condition_variable releases its mutex in
-//       between). Until it sleeps, Wait::g is nullptr; who takes it out then does not call ready(),
-//       and the waiter finds itself out of the queue when it takes the lock again.
-//   K5  Nobody holds two buckets' locks, nor calls ready() under one.
+//   PL1  A Parked is in its bucket's queue exactly while `queued` is set. Both are read and written
+//        under the bucket's lock only.
+//   PL2  Who wakes decides under the bucket's lock: takes the Parked out, claims it if it has a
+//        timer (W1 in park.hpp), writes its cause, unlocks, and then calls ready(). A waiter whose
+//        time limit has passed takes the lock and looks at `queued` before it leaves: who took it
+//        out in vain is done with it by then.
+//   PL3  The table outlives every object. So a waker's last steps, unlocking the bucket and
+//        ready(), touch no object, and the object may be destroyed as soon as its word says that it
+//        is free, or that its waiters are released.
+//   PL4  A waiter may queue itself before it sleeps (condition_variable releases its mutex in
+//        between). Until it sleeps, Wait::g is nullptr; who takes it out then does not call
+//        ready(), and the waiter finds itself out of the queue when it takes the lock again.
+//   PL5  Nobody holds two buckets' locks, nor calls ready() under one.
 //
 // The table is one of the few globals beside Sched: objects in static storage wait here, also where
 // no runtime is alive.
@@ -43,7 +43,7 @@ struct Parked : Wait {
   const void* address = nullptr;  // what it waits for
   ParkingBucket* bucket = nullptr;
 
-  // K1: the bucket's lock.
+  // PL1: the bucket's lock.
   Parked* prev = nullptr;  // towards the front of the address's queue; nullptr: the first
   Parked* next = nullptr;
   Parked* last = nullptr;   // first only: the queue's end
@@ -60,7 +60,7 @@ struct alignas(64) ParkingBucket {
   void push_front(Parked& w) noexcept;  // for one that was woken and lost the race for the object
   // False: it is not in any more.
   bool take_out(Parked& w) noexcept;
-  // Takes out the first waiter that the caller has thereby won the right to wake (K2), or nullptr.
+  // Takes out the first waiter that the caller has thereby won the right to wake (PL2), or nullptr.
   [[nodiscard]] Parked* pop(const void* address) noexcept;
   [[nodiscard]] bool has(const void* address) noexcept { return *find(address) != nullptr; }
 

@@ -5,8 +5,8 @@
 // way is /proc/self/auxv, read into a fixed buffer; where /proc is missing, the page size at least
 // is found by asking mincore.
 //
-// A1: nothing here allocates but auxv_map() and arguments(), which are for people.
-// A2: everything is written before the first M exists, by sysargs(), and only read afterwards.
+//   A1  Nothing here allocates but auxv_map() and arguments(), which are for people.
+//   A2  Everything is written before the first M exists, by sysargs(), and only read afterwards.
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/mman.h>

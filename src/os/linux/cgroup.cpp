@@ -12,7 +12,7 @@ constexpr char kProcCgroup[] = "/proc/self/cgroup";
 constexpr char kProcMountinfo[] = "/proc/self/mountinfo";
 
 // Room for a path. PATH_MAX would be 4096; three of these live on the stack at once, and
-// the paths that container systems make have some 200 characters. Longer ones are no limit (C3).
+// the paths that container systems make have some 200 characters. Longer ones are no limit (CG3).
 constexpr size_t kPathBytes = 1024;
 // Of mountinfo; holds two paths and the options of an overlay mount.
 constexpr size_t kLineBytes = 4096;
@@ -98,7 +98,7 @@ uint64_t smaller_limit(uint64_t a, uint64_t b) noexcept {
   return std::min(a, b);
 }
 
-// The smallest quota from `directory` up to and including the mount point (C2).
+// The smallest quota from `directory` up to and including the mount point (CG2).
 uint64_t quota_of_ancestors(FileReader reader, CgroupVersion version, std::string_view directory,
                             size_t mount_point_length) noexcept {
   uint64_t cpus = 0;

@@ -3,10 +3,10 @@
 // Called by cpu.cpp. Everything but cgroup_cpu_quota() is a pure function over text, so that the
 // tests can bring their own machines.
 //
-// C1: no allocation and no stdio: sysmon asks again while the program runs.
-// C2: the answer is the smallest quota of the process's own group and all groups above it, because
-//     a group never gets more than its parent.
-// C3: whatever can not be read or understood is no limit.
+//   CG1  No allocation and no stdio: sysmon asks again while the program runs.
+//   CG2  The answer is the smallest quota of the process's own group and all groups above it,
+//        because a group never gets more than its parent.
+//   CG3  Whatever can not be read or understood is no limit.
 #pragma once
 
 #include <cstdint>

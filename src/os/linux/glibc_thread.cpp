@@ -69,7 +69,7 @@ constexpr long kRobustFutexOffset =
 
 GlibcLayout learned;
 
-// The descriptor is zero (K2); this writes what a new thread's has, and nothing else (L2).
+// The descriptor is zero (TS2); this writes what a new thread's has, and nothing else (TL2).
 void fill_descriptor(const GlibcLayout& layout, const GlibcStack& stack, uint64_t signal_mask,
                      void* (*routine)(void*), void* arg) noexcept {
   void* tcb = stack.tcb(layout);
@@ -181,7 +181,7 @@ int glibc_thread_start(mOS& os, size_t stack_bytes) noexcept {
   const GlibcLayout& layout = glibc_layout();
   const GlibcStack stack = glibc_stack_take(layout, stack_bytes);
   if (stack.mapping == nullptr) return -ENOMEM;
-  // All of os is written before the thread exists (T2). relaxed: clone orders it.
+  // All of os is written before the thread exists (TH2). relaxed: clone orders it.
   os.mapping = stack.mapping;
   os.mapping_bytes = stack.mapping_bytes;
   os.thread.store(stack.tcb(layout), std::memory_order_relaxed);
@@ -190,7 +190,7 @@ int glibc_thread_start(mOS& os, size_t stack_bytes) noexcept {
   os.thread.store(nullptr, std::memory_order_relaxed);
   os.mapping = nullptr;
   os.mapping_bytes = 0;
-  glibc_stack_give(layout, stack);  // T3
+  glibc_stack_give(layout, stack);  // TH3
   return error;
 }
 

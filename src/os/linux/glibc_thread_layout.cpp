@@ -1,4 +1,4 @@
-// glibc_thread_layout: versions, symbols and offsets (L1, L2).
+// glibc_thread_layout: versions, symbols and offsets (TL1, TL2).
 #include "os/linux/glibc_thread_layout.hpp"
 
 #if GORT_GLIBC_THREADS

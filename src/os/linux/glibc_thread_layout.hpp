@@ -2,12 +2,12 @@
 //
 // Shared by the glibc_thread*.cpp files and their tests, nobody else.
 //
-// L1: an offset is used only if it stands in the table for this very version of glibc *and* agrees
-//     with whatever glibc itself publishes for debuggers (_thread_db_*), *and* a probe thread made
-//     by pthread_create() had there what had to be there.
-// L2: fields that are zero in a new thread are not in the table: a descriptor starts zeroed, and
-//     the comparison of a real and a raw descriptor (glibc_thread_check.cpp) shows that no more is
-//     needed.
+//   TL1  An offset is used only if it stands in the table for this very version of glibc *and*
+//        agrees with whatever glibc itself publishes for debuggers (_thread_db_*), *and* a probe
+//        thread made by pthread_create() had there what had to be there.
+//   TL2  Fields that are zero in a new thread are not in the table: a descriptor starts zeroed, and
+//        the comparison of a real and a raw descriptor (glibc_thread_check.cpp) shows that no more
+//        is needed.
 #pragma once
 
 #include <features.h>

@@ -2,7 +2,7 @@
 // protocol (lll_lock): 0 free, 1 taken, 2 taken and somebody sleeps on it.
 //
 // pthread_create, pthread_join, dlopen and setuid hold it for moments. A holder in setuid waits for
-// every thread's answer to signal 33, so whoever waits here must have it open (T4).
+// every thread's answer to signal 33, so whoever waits here must have it open (TH4).
 #include "os/linux/glibc_thread_layout.hpp"
 
 #if GORT_GLIBC_THREADS

@@ -2,9 +2,9 @@
 //
 // A mapping, from low to high:   guard page | stack, grows down | static TLS | struct pthread
 //
-// K1: a stack in the cache belongs to nobody: its thread was joined, so that the kernel has left it
-//     and glibc has freed the dynamic part of its TLS.
-// K2: static TLS and descriptor are zero when a stack is taken; the stack itself need not be.
+//   TS1  A stack in the cache belongs to nobody: its thread was joined, so that the kernel has left
+//        it and glibc has freed the dynamic part of its TLS.
+//   TS2  Static TLS and descriptor are zero when a stack is taken; the stack itself need not be.
 #include "os/linux/glibc_thread_layout.hpp"
 
 #if GORT_GLIBC_THREADS
@@ -89,7 +89,7 @@ GlibcStack glibc_stack_take(const GlibcLayout& layout, size_t stack_bytes) noexc
   const GlibcStack stack = cached(bytes);
   if (stack.mapping == nullptr) return map_stack(bytes);
   std::byte* top = stack.top(layout);
-  std::memset(top, 0, static_cast<size_t>(stack.mapping + stack.mapping_bytes - top));  // K2
+  std::memset(top, 0, static_cast<size_t>(stack.mapping + stack.mapping_bytes - top));  // TS2
   return stack;
 }
 

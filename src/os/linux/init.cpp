@@ -1,7 +1,8 @@
 // init: osinit() and the facts about this machine that the options' defaults come from.
 //
 // Called first of all by runtime.cpp, and by whatever in this layer needs a fact earlier.
-// O1: SystemInfo is written by osinit() alone, before the first M exists, and never changes.
+//
+//   O1  SystemInfo is written by osinit() alone, before the first M exists, and never changes.
 #include <sys/resource.h>
 
 #include <bit>

@@ -1,7 +1,7 @@
 // poll: epoll. Implements the first half of the section "Descriptors" of os.hpp; called by netpoll.
 //
-// E1: a wait never ends before its time because of rounding: where the kernel counts milliseconds
-//     only, the timeout is rounded up.
+//   PO1  A wait never ends before its time because of rounding: where the kernel counts
+//        milliseconds only, the timeout is rounded up.
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -48,7 +48,7 @@ long wait_pwait2(int epfd, std::span<PollEvent> out, int64_t ns) noexcept {
   return n;
 }
 
-// Rounds up (E1).
+// Rounds up (PO1).
 int to_ms(int64_t ns) noexcept {
   if (ns < 0) return -1;
   const int64_t ms = ns / kNsPerMs + (ns % kNsPerMs != 0 ? 1 : 0);

@@ -1,6 +1,6 @@
 // random: seeds for the schedulers' generators. Implements getRandomData() of os.hpp.
 //
-// R1: never weaker than what the kernel gave, and never blocks.
+//   RN1  Never weaker than what the kernel gave, and never blocks.
 //
 // The kernel puts 16 random bytes on the stack of every program (AT_RANDOM). libc makes the stack
 // protector's canary and the pointer guard from the same bytes, so they must not be handed out as
@@ -71,7 +71,7 @@ void stretch_startup_data(std::span<std::byte> out) noexcept {
 
 // True when all of `out` was filled.
 bool from_getrandom(std::span<std::byte> out) noexcept {
-  // GRND_NONBLOCK: early in boot the pool may not be ready (R1).
+  // GRND_NONBLOCK: early in boot the pool may not be ready (RN1).
   const long got = raw_syscall(SYS_getrandom, out.data(), out.size(), GRND_NONBLOCK);
   return got == static_cast<long>(out.size());
 }
@@ -109,7 +109,7 @@ void getRandomData(std::span<std::byte> out) noexcept {
     return;
   }
   if (from_getrandom(out) || from_urandom(out)) return;
-  fatal("R1: the kernel gives no random data: no AT_RANDOM, no getrandom, no /dev/urandom",
+  fatal("RN1: the kernel gives no random data: no AT_RANDOM, no getrandom, no /dev/urandom",
         __FILE__, __LINE__);
 }
 

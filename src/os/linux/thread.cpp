@@ -1,5 +1,5 @@
 // thread: making Ms' threads and ending them. Implements the section "Threads" of os.hpp over the
-// back ends of thread.hpp, where the invariants T1 to T4 are stated.
+// back ends of thread.hpp, where the invariants TH1 to TH4 are stated.
 //
 // Called by the scheduler's idle.cpp (Ms) and runtime.cpp (sysmon, joining at the end). Making a
 // thread takes malloc's lock and libc's list lock: never call it in a handler, nor while the
@@ -83,11 +83,11 @@ int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg
   // relaxed: the thread that could read it does not exist yet, and its start publishes everything.
   os.tid.store(0, std::memory_order_relaxed);
   os.thread.store(nullptr, std::memory_order_relaxed);
-  const uint64_t old_mask = signal_mask_set(kAllButLibcSignals);  // T4
+  const uint64_t old_mask = signal_mask_set(kAllButLibcSignals);  // TH4
   os.creator_mask = old_mask;
   Attempt attempt{backend, os, stack_bytes == 0 ? kThreadStackBytes : stack_bytes};
   const int error = retry_on_eagain(attempt_once, &attempt, pause_ns);
-  // T2: os is not ours any more, unless the attempt has failed.
+  // TH2: os is not ours any more, unless the attempt has failed.
   if (error != 0) os.backend = ThreadBackend::none;
   signal_mask_set(old_mask);
   return error;

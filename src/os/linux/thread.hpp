@@ -6,13 +6,13 @@
 //            work
 // thread_choice.cpp decides between them, once. Rejected ways: docs/design/0002-threads.md.
 //
-// T1: a thread that newosproc() made is for libc a thread like any other. Whoever can not promise
-//     this for the libc at hand must not be chosen.
-// T2: once a thread can run, mOS is its own: the creator reads and writes nothing of it any more,
-//     so that another thread may mdestroy() it before newosproc() has returned.
-// T3: a failed attempt leaves no thread, no mapping and no entry on libc's lists.
-// T4: the thread starts with every signal blocked but libc's own (32 and 33); blocking 33 would
-//     stop a setuid() of another thread for ever while it waits for this one.
+//   TH1  A thread that newosproc() made is for libc a thread like any other. Whoever can not
+//        promise this for the libc at hand must not be chosen.
+//   TH2  Once a thread can run, mOS is its own: the creator reads and writes nothing of it any
+//        more, so that another thread may mdestroy() it before newosproc() has returned.
+//   TH3  A failed attempt leaves no thread, no mapping and no entry on libc's lists.
+//   TH4  The thread starts with every signal blocked but libc's own (32 and 33); blocking 33 would
+//        stop a setuid() of another thread for ever while it waits for this one.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +47,8 @@ inline constexpr bool kSanitized = false;
 // preloaded libraries); untouched pages cost address space only. Instrumented frames are larger.
 inline constexpr size_t kThreadStackBytes = (kSanitized ? size_t{1024} : size_t{256}) << 10;
 
-// One attempt, without retries: 0 or -errno (T2, T3). os.start and os.start_arg are set, the
-// signals of T4 are blocked. The new thread runs thread_main(&os).
+// One attempt, without retries: 0 or -errno (TH2, TH3). os.start and os.start_arg are set, the
+// signals of TH4 are blocked. The new thread runs thread_main(&os).
 int pthread_start(mOS& os, size_t stack_bytes) noexcept;
 void pthread_reap(mOS& os) noexcept;
 

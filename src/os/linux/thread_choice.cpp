@@ -1,9 +1,10 @@
 // thread_choice: which back end newosproc() uses. Decided once, at the first use or when the
 // runtime starts, and visible in stats() with its reason.
 //
-// C1: the choice is made under one lock and published by one release store; the text behind
-//     thread_backend_reason() is written before and lives as long as the process.
-// C2: a refused `forced` chooses nothing: there is no silent fallback from what the user asked for.
+//   TC1  The choice is made under one lock and published by one release store; the text behind
+//        thread_backend_reason() is written before and lives as long as the process.
+//   TC2  A refused `forced` chooses nothing: there is no silent fallback from what the user asked
+//        for.
 #include <dlfcn.h>
 #include <link.h>
 
@@ -27,7 +28,7 @@ struct Choice {
 
   void publish(ThreadBackend chosen, std::string text) {
     texts.push_back(std::move(text));
-    // release: pairs with the acquires in thread_backend_reason() and thread_backend() (C1).
+    // release: pairs with the acquires in thread_backend_reason() and thread_backend() (TC1).
     reason.store(texts.back().c_str(), std::memory_order_release);
     backend.store(chosen, std::memory_order_release);
   }
@@ -93,7 +94,7 @@ bool choose_thread_backend(std::string_view forced, std::string* error) {
   }
   *error =
       "GORT_THREADS=clone can not be had here: " + refusal + "; unset it, or set it to pthread";
-  c.publish(ThreadBackend::none, *error);  // C2
+  c.publish(ThreadBackend::none, *error);  // TC2
   return false;
 }
 

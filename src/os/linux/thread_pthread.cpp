@@ -38,7 +38,7 @@ int pthread_start(mOS& os, size_t stack_bytes) noexcept {
   if (const int error = pthread_attr_init(&attr)) return -error;
   int error = pthread_attr_setstacksize(&attr, bytes);
   if (error == 0) error = pthread_attr_setguardsize(&attr, page);
-  // The handle is the thread's to publish (T2): pthread_create() may store it late.
+  // The handle is the thread's to publish (TH2): pthread_create() may store it late.
   pthread_t unused;
   if (error == 0) error = pthread_create(&unused, &attr, thread_main, &os);
   pthread_attr_destroy(&attr);
@@ -49,7 +49,7 @@ void pthread_reap(mOS& os) noexcept {
   // relaxed: mdestroy() has acquired it.
   const pthread_t thread = reinterpret_cast<pthread_t>(os.thread.load(std::memory_order_relaxed));
   const int error = pthread_join(thread, nullptr);
-  if (error != 0) fatal_value("T1: an M can not be joined", error, __FILE__, __LINE__);
+  if (error != 0) fatal_value("TH1: an M can not be joined", error, __FILE__, __LINE__);
 }
 
 }  // namespace gort::os

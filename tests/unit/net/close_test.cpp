@@ -95,7 +95,7 @@ TEST_P(Close, OfEverythingAtOnceByMany) {
   });
 }
 
-// F4 in fd.hpp: the woken fiber destroys the handle while close() is still returning.
+// FD4 in fd.hpp: the woken fiber destroys the handle while close() is still returning.
 TEST_P(Close, WokenFiberMayDestroyTheHandle) {
   in_fibers([] {
     for (int i = 0; i < 500; ++i) {

@@ -15,7 +15,7 @@ TEST(Fence, HeavyReturns) {
   for (int i = 0; i < 100; i++) fence_heavy();
 }
 
-// F1: never do both sides read 0. Each round both threads start from a common gate.
+// FE1: never do both sides read 0. Each round both threads start from a common gate.
 TEST(Fence, StoreBeforeLoadOnBothSides) {
   osinit();
   constexpr int kRounds = 5'000;

@@ -1,4 +1,4 @@
-// libc_thread: T1, a thread that newosproc() made is for libc and libstdc++ a thread like any
+// libc_thread: TH1, a thread that newosproc() made is for libc and libstdc++ a thread like any
 // other. The battery that decides whether a version of glibc may enter the table
 // (glibc_thread_layout.cpp).
 #include <dlfcn.h>
@@ -403,7 +403,7 @@ TEST_P(LibcThread, SetegidReachesIt) {
   EXPECT_EQ(setegid(0), 0);
 }
 
-// T4: setegid holds the list lock and waits for everyone, also for who is waiting for that lock.
+// TH4: setegid holds the list lock and waits for everyone, also for who is waiting for that lock.
 TEST_P(LibcThread, SetegidBesideChurnDoesNotDeadlock) {
   if (geteuid() != 0) GTEST_SKIP() << "only root may change credentials";
   constexpr int kChurns = 200;

@@ -75,7 +75,7 @@ TEST_P(Poll, ErrorsAreNegativeErrno) {
   EXPECT_EQ(GetParam()(event_, std::span(out_), 0), -EINVAL);
 }
 
-// E1: no wait ends before its time.
+// PO1: no wait ends before its time.
 TEST_P(Poll, WaitsAtLeastAsLongAsAsked) {
   for (const int64_t ns : {int64_t{1}, 50 * kUs, 999 * kUs, 1 * kMs + 1, 3 * kMs}) {
     const int64_t start = nanotime();

@@ -152,7 +152,7 @@ TEST_P(Thread, MayBeDestroyedBeforeItsCreatorHasReturned) {
     for (auto& round : rounds) {
       while (!round->started.load(std::memory_order_acquire)) osyield();
       mdestroy(round->os);
-      round.reset();  // T2: the creator must not touch it any more
+      round.reset();  // TH2: the creator must not touch it any more
     }
   });
   for (int i = 0; i < kRounds; ++i) {
@@ -248,7 +248,7 @@ TEST_P(Thread, EagainIsReportedLeavesNothingAndPasses) {
     if (newosproc_on(backend, os, start, &os, 0) != -EAGAIN) return false;
     if (nanotime() - begin_ns < 190'000'000) return false;
     if (count_threads() != threads || current_mask() != mask || os.mapping != nullptr) return false;
-    mdestroy(os);  // T3: nothing to wait for
+    mdestroy(os);  // TH3: nothing to wait for
     if (!allow_threads()) return false;
     if (newosproc_on(backend, os, start, &os, 0) != 0) return false;
     mdestroy(os);

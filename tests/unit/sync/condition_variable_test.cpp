@@ -254,7 +254,7 @@ TEST_P(ConditionVariable, IsNotCancellable) {
   });
 }
 
-// C2: gone as soon as all were notified, before anybody returned from wait().
+// CV2: gone as soon as all were notified, before anybody returned from wait().
 TEST_P(ConditionVariable, MayBeDestroyedOnceAllAreNotified) {
   in_fibers([] {
     for (int round = 0; round < 100; ++round) {

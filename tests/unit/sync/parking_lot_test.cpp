@@ -1,4 +1,4 @@
-// parking_lot: the queues of a bucket, one per address (K1).
+// parking_lot: the queues of a bucket, one per address (PL1).
 #include "sync/parking_lot.hpp"
 
 #include <gtest/gtest.h>
