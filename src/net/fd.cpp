@@ -224,17 +224,18 @@ void Fd::pass_turn_on(PollMode mode) noexcept {
   lock_.lock();
   Queue& waiting = queue(mode);
   Waiter* w = waiting.pop();
-  // Both as in pass_turn(); nobody but us can change the flag (FD3).
+  // acq_rel, both: as in pass_turn(); nobody but us can change the flag (FD3).
   if (w == nullptr) {
     const uint64_t before = word_.fetch_sub(taken_bit(mode) + kRef, std::memory_order_acq_rel);
     lock_.unlock();
     if (before < 2 * kRef) last_out();
     return;
   }
+  // relaxed: FD3, under the lock.
   if (waiting.first == nullptr) word_.fetch_and(~queued_bit(mode), std::memory_order_relaxed);
   G* g = w->g;
   w->cause = WakeCause::notified;
-  word_.fetch_sub(kRef, std::memory_order_acq_rel);  // never the last: w has one
+  word_.fetch_sub(kRef, std::memory_order_acq_rel);  // acq_rel: as above; w has one left
   lock_.unlock();
   ready(g);
 }

@@ -79,7 +79,7 @@ inline void fence_light() noexcept {
   if (__builtin_expect(light_fence_is_real.load(std::memory_order_relaxed), 0)) {
     Mem::fence(std::memory_order_seq_cst);
   } else {
-    Mem::compiler_fence();
+    Mem::compiler_fence();  // the other side's heavy fence does the rest (FE1)
   }
 }
 void fence_heavy() noexcept;

@@ -55,6 +55,7 @@ bool may_spin() noexcept {
   // relaxed: guesses, all of them.
   if (p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty()) return false;
   const Sched& s = sched();
+  // relaxed: guesses, too.
   return s.idle_p_count.load(std::memory_order_relaxed) +
              s.spinning.load(std::memory_order_relaxed) <
          s.nprocs - 1;

@@ -181,13 +181,13 @@ int glibc_thread_start(mOS& os, size_t stack_bytes) noexcept {
   const GlibcLayout& layout = glibc_layout();
   const GlibcStack stack = glibc_stack_take(layout, stack_bytes);
   if (stack.mapping == nullptr) return -ENOMEM;
-  // All of os is written before the thread exists (TH2). relaxed: clone orders it.
+  // All of os is written before the thread exists (TH2).
   os.mapping = stack.mapping;
   os.mapping_bytes = stack.mapping_bytes;
-  os.thread.store(stack.tcb(layout), std::memory_order_relaxed);
+  os.thread.store(stack.tcb(layout), std::memory_order_relaxed);  // relaxed: clone orders it
   const int error = glibc_clone_thread(layout, stack, kAllButLibcSignals, thread_main, &os);
   if (error == 0) return 0;
-  os.thread.store(nullptr, std::memory_order_relaxed);
+  os.thread.store(nullptr, std::memory_order_relaxed);  // relaxed: no thread was made
   os.mapping = nullptr;
   os.mapping_bytes = 0;
   glibc_stack_give(layout, stack);  // TH3

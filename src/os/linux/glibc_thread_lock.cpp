@@ -24,6 +24,7 @@ void glibc_lock_take(int* word) noexcept {
                                    std::memory_order_relaxed)) {
     return;
   }
+  // acquire: as above.
   while (lock.exchange(kContended, std::memory_order_acquire) != kFree) {
     futex(word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, kContended, nullptr, nullptr, 0);
   }

@@ -84,6 +84,7 @@ void* nothing(void*) {
 bool entered(void* arg) {
   return static_cast<Probe*>(arg)->stage.load(std::memory_order_acquire) == kEntered;
 }
+// acquire: the same.
 bool may_go_on(void* arg) {
   return static_cast<Probe*>(arg)->stage.load(std::memory_order_acquire) == kGoOn;
 }
@@ -121,6 +122,7 @@ bool on_list(const GlibcListNode* head, const void* tcb, size_t offset) noexcept
 // Holds the lock while the probe tries to create a thread. True proof: glibc itself marks the very
 // word as slept on. In the meantime the lists stand still, so they can be read.
 std::string prove_lock_and_lists(const GlibcLayout& layout, Probe& probe) {
+  // relaxed, both: the value alone matters; what the lock protects is read while we hold it.
   if (std::atomic_ref<int>(*layout.stack_lock).load(std::memory_order_relaxed) < 0 ||
       std::atomic_ref<int>(*layout.stack_lock).load(std::memory_order_relaxed) > kContendedLock) {
     return "the list lock holds no lock's value";

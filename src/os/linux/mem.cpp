@@ -73,6 +73,7 @@ void* mem_reserve(size_t bytes, size_t align) noexcept {
   }
   if (base == nullptr) base = map_aligned(bytes, align);
   if (base == nullptr) return nullptr;
+  // relaxed: the same; of two threads one gives the next hint.
   lowest_reservation.store(reinterpret_cast<uintptr_t>(base), std::memory_order_relaxed);
   // Refused by kernels that have no huge pages at all, which is as good.
   raw_syscall(SYS_madvise, base, bytes, MADV_NOHUGEPAGE);

@@ -81,7 +81,7 @@ int to_ms(int64_t ns) noexcept {
     const long n = wait_pwait2(epfd, out, ns);
     // EPERM is what container filters answer to a call that they do not know.
     if (n != -ENOSYS && n != -EPERM) return static_cast<int>(n);
-    has_pwait2.store(false, std::memory_order_relaxed);
+    has_pwait2.store(false, std::memory_order_relaxed);  // relaxed: see has_pwait2
   }
   return epoll_wait_ms(epfd, out, ns);
 }
