@@ -120,7 +120,7 @@ void start_sched(const options& wish) {
     // release: publishes the runtime to foreign threads.
     live_sched.store(s.release(), std::memory_order_release);
   } catch (...) {
-    taken.store(false, std::memory_order_release);
+    taken.store(false, std::memory_order_release);  // release: as in end_sched()
     throw;
   }
   Sched& s = sched();
@@ -170,8 +170,10 @@ void end_sched() noexcept {
   destroy_pools(s);
   netpoll_fini(s);
   delete[] s.procs;
+  // release, where relaxed would do: who has read it has left, as an M that was joined or by U1.
   live_sched.store(nullptr, std::memory_order_release);
   delete &s;
+  // release: pairs with the exchange in start_sched(); the next runtime begins behind all this.
   taken.store(false, std::memory_order_release);
 }
 
@@ -220,6 +222,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     try {
       return fiber_create(&named, sizeof(MainCall*), alignof(MainCall*));
     } catch (...) {
+      // seq_cst: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_seq_cst);
       set_current_m(nullptr);
       end_sched();
@@ -251,7 +254,7 @@ runtime::main_guard::main_guard() {
   sched().main_runs.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D4 in deadlock.cpp
 }
 runtime::main_guard::~main_guard() {
-  sched().main_runs.fetch_sub(1, std::memory_order_seq_cst);
+  sched().main_runs.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D4 in deadlock.cpp
 }
 
 uint64_t num_fibers() noexcept {

@@ -37,6 +37,7 @@ Asleep all_asleep(Sched& s) noexcept {
   // relaxed: under the lock, or behind it.
   if (s.idle_p_count.load(std::memory_order_relaxed) != s.nprocs) return Asleep::no;  // D1
   if (s.globq.approx_size() != 0 || s.blocking_count != 0) return Asleep::no;         // D1, D2
+  // relaxed: under the lock, as every change of it.
   if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
   for (int i = 0; i < s.nprocs; ++i) {
     if (s.procs[i].timers.size() != 0) return Asleep::no;  // D2

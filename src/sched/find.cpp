@@ -150,6 +150,7 @@ G* steal_next(P* victim) noexcept {
   const uint64_t turns = victim->turns();
   for (int i = 0; i < kStalePauses; ++i) {
     cpu_pause();
+    // relaxed: compared only.
     if (victim->next.load(std::memory_order_relaxed) != g || victim->turns() != turns) {
       return nullptr;
     }
@@ -194,7 +195,7 @@ bool may_spin(M* m) noexcept {
   if (m->search == MSearch::spinning) return true;
   Sched& s = sched();
   const int spinning = s.spinning.load(std::memory_order_relaxed);  // relaxed: a bound, not a lock
-  const int busy = s.nprocs - s.idle_p_count.load(std::memory_order_relaxed);
+  const int busy = s.nprocs - s.idle_p_count.load(std::memory_order_relaxed);  // relaxed: likewise
   if (2 * spinning >= busy) return false;
   start_spinning(m);
   return true;

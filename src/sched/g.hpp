@@ -146,7 +146,7 @@ inline void set_state(G* g, GState to) noexcept {
   // locks.
   const GState from = g->state.load(std::memory_order_relaxed);
   GORT_CHECK(legal_move(from, to), "G1: illegal move of a fiber's state (woken twice?)");
-  g->state.store(to, std::memory_order_relaxed);
+  g->state.store(to, std::memory_order_relaxed);  // relaxed: as above
 }
 
 // Cut to fit. Owner: the fiber, or its maker before it runs.

@@ -60,6 +60,7 @@ class GlobalQueue {
   }
 
  private:
+  // relaxed: under the lock; who pushes fences before it looks for an idle M (I1 in idle.cpp).
   void publish() noexcept { size_.store(list_.size(), std::memory_order_relaxed); }
 
   GList list_;

@@ -58,8 +58,8 @@ constexpr uint32_t kLonelyLimitMax = 8192;
 constexpr int kStalePauses = 100;  // as in find.cpp
 
 void fence() noexcept {
-  Mem::fence(std::memory_order_seq_cst);
-}  // I1, I2
+  Mem::fence(std::memory_order_seq_cst);  // seq_cst: I1, I2
+}
 
 void push_idle_p(Sched& s, P* p) noexcept {
   p->m = nullptr;
@@ -142,11 +142,12 @@ bool work_left(Sched& s) noexcept {
   if (queued_work(s)) return true;
   for (int i = 0; i < s.nprocs; ++i) {
     P& p = s.procs[i];
-    // acquire: pairs with ready(); relaxed for the rest, which is compared only.
+    // acquire: pairs with ready().
     G* g = p.next.load(std::memory_order_acquire);
     if (g == nullptr) continue;
     const uint64_t turns = p.turns();
     for (int k = 0; k < kStalePauses; ++k) cpu_pause();
+    // relaxed: compared only.
     if (p.next.load(std::memory_order_relaxed) == g && p.turns() == turns) {
       return true;
     }
@@ -165,8 +166,12 @@ void wake_one(P* lonely) noexcept {
   Sched& s = sched();
   int none = 0;
   // seq_cst: I1, I3. The winner owns the one wake-up.
-  if (!s.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst)) return;
+  if (!s.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst,
+                                          std::memory_order_seq_cst)) {
+    return;
+  }
   s.lock.lock();
+  // relaxed: under the lock.
   P* p = s.phase.load(std::memory_order_relaxed) == Phase::exiting ? nullptr : pop_idle_p(s);
   if (p == nullptr) {
     s.lock.unlock();
@@ -180,7 +185,7 @@ void wake_one(P* lonely) noexcept {
     s.lock.lock();
     push_idle_p(s, p);
     s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_seq_cst);
+    s.spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: as every change of it
     return;
   }
   const MSleep how = m->sleep;
@@ -435,6 +440,7 @@ void hand_off_p(M* m) noexcept {
   s.lock.lock();
   const bool serve = work || s.globq.approx_size() != 0 ||
                      (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s)));
+  // relaxed: under the lock.
   if (!serve || s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
     push_idle_p(s, p);
     s.lock.unlock();
@@ -484,7 +490,8 @@ bool start_m(P* p, MSearch search) noexcept {
   --s.m_starting;
   if (error == 0) return true;
   ++s.m_gone;
-  m->os.tid.store(-1, std::memory_order_relaxed);  // never ran: nothing to join (runtime.cpp)
+  // Never ran: nothing to join. relaxed: join_threads() (runtime.cpp) looks behind the lock.
+  m->os.tid.store(-1, std::memory_order_relaxed);
   report_no_thread(error, s.m_count - s.m_gone);
   return false;
 }

@@ -118,7 +118,7 @@ bool is_wait(uintptr_t word) noexcept {
 
 // Takes the Wait out of a direction, leaving `leave`. Returns the fiber to wake, or nullptr.
 G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
-  // acquire: the Wait's fields, if there is one.
+  // seq_cst: P1, P2; learns the Wait's fields, if there is one.
   uintptr_t old = d.word.load(std::memory_order_seq_cst);
   for (;;) {
     if (old == kReady) return nullptr;
@@ -148,6 +148,7 @@ bool commit_wait(Wait* base) noexcept {
   uintptr_t expected = kWaiting;
   // seq_cst: P1, P2; publishes the Wait.
   if (w->direction->word.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(w),
+                                                 std::memory_order_seq_cst,
                                                  std::memory_order_seq_cst)) {
     return true;
   }
@@ -191,7 +192,8 @@ G* deadline_fires(Timer* t) noexcept {
   }
   // seq_cst: P2. If it fails the deadline is being moved: the mover waits for the heap's lock, finds the
   // timer disarmed and arms it again.
-  if (!d->deadline_ns.compare_exchange_strong(when, kPassed, std::memory_order_seq_cst)) {
+  if (!d->deadline_ns.compare_exchange_strong(when, kPassed, std::memory_order_seq_cst,
+                                              std::memory_order_seq_cst)) {
     return nullptr;
   }
   return unblock(*d, kIdle, WakeCause::timeout);
@@ -209,9 +211,10 @@ void arm(PollDesc* pd, int mode, int64_t when_ns) noexcept {
 // Registers with the running runtime's epoll instance, once per runtime.
 int attach(PollDesc* pd) noexcept {
   Poller* poller = sched().poller;
-  // acquire: pairs with the release below.
+  // acquire: pairs with the release below; whoever waits has an armed timer (P5).
   if (pd->runtime.load(std::memory_order_acquire) == poller->runtime_id) return 0;
   LockGuard guard(pd->lock);
+  // relaxed: under the lock.
   if (pd->runtime.load(std::memory_order_relaxed) == poller->runtime_id) return 0;
   const int error = os::epoll_add(poller->epfd, pd->fd,
                                   EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag(pd));
@@ -221,6 +224,7 @@ int attach(PollDesc* pd) noexcept {
     const int64_t when = pd->direction[mode].deadline_ns.load(std::memory_order_seq_cst);
     if (when != kNever && when != kPassed) arm(pd, mode, when);
   }
+  // release: publishes the registration and the timers.
   pd->runtime.store(poller->runtime_id, std::memory_order_release);
   return 0;
 }
@@ -230,12 +234,13 @@ PollResult wait_thread(PollDesc* pd, Direction& d, PollMode mode) noexcept {
   for (;;) {
     const PollResult now = state_of(pd, d, Clock::read);
     if (now != PollResult::ready) return now;
+    // relaxed: one that is moved from here on counts from the next round.
     const int64_t deadline = d.deadline_ns.load(std::memory_order_relaxed);
     const int64_t left = deadline == kNever ? os::kForever : deadline - os::nanotime();
     const int64_t ns = left < 0 && deadline != kNever ? 0 : left;
     const auto what = mode == PollMode::read ? os::FdWait::read : os::FdWait::write;
-    pd->foreign_waiters.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: P2
-    const bool closing = pd->closing.load(std::memory_order_seq_cst);
+    pd->foreign_waiters.fetch_add(1, std::memory_order_seq_cst);       // seq_cst: P2
+    const bool closing = pd->closing.load(std::memory_order_seq_cst);  // seq_cst: P2
     const int n = closing ? 1 : os::poll_fd(pd->fd, what, ns);
     pd->foreign_waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: a needless shutdown of
                                                                   // a socket that is closed anyway
@@ -266,11 +271,13 @@ PollDesc* netpoll_open(int fd, int* error) noexcept {
   pd->generation.fetch_add(1, std::memory_order_relaxed);  // relaxed: P3
   for (int mode = 0; mode < 2; ++mode) {
     Direction& d = pd->direction[mode];
-    d.word.store(kIdle, std::memory_order_relaxed);  // relaxed: nobody else has the record
+    // relaxed, all of these: nobody else has the record but a poller with an old event (P3).
+    d.word.store(kIdle, std::memory_order_relaxed);
     d.deadline_ns.store(kNever, std::memory_order_relaxed);
     pd->timer[mode].fire = deadline_fires;
     pd->timer[mode].arg = &d;
   }
+  // relaxed: the same.
   pd->closing.store(false, std::memory_order_relaxed);
   pd->hangup.store(false, std::memory_order_relaxed);
   pd->runtime.store(0, std::memory_order_relaxed);
@@ -289,7 +296,8 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   if (attach(pd) < 0) return wait_thread(pd, d, mode);
   uintptr_t old = kReady;
   // seq_cst: P1; an edge that was remembered is consumed.
-  if (d.word.compare_exchange_strong(old, kIdle, std::memory_order_seq_cst)) {
+  if (d.word.compare_exchange_strong(old, kIdle, std::memory_order_seq_cst,
+                                     std::memory_order_seq_cst)) {
     return PollResult::ready;
   }
   if (stop_pending()) {
@@ -298,14 +306,15 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   }
   old = kIdle;
   // seq_cst: P2, before the look at the flags.
-  if (!d.word.compare_exchange_strong(old, kWaiting, std::memory_order_seq_cst)) {
+  if (!d.word.compare_exchange_strong(old, kWaiting, std::memory_order_seq_cst,
+                                      std::memory_order_seq_cst)) {
     GORT_CHECK(old == kReady, "P1: two fibers wait for one direction of a descriptor");
-    d.word.store(kIdle, std::memory_order_seq_cst);
+    d.word.store(kIdle, std::memory_order_seq_cst);  // seq_cst: P1, consumes the edge
     return PollResult::ready;
   }
   const PollResult after = state_of(pd, d, Clock::trust_timer);
   if (after != PollResult::ready) {
-    d.word.store(kIdle, std::memory_order_seq_cst);
+    d.word.store(kIdle, std::memory_order_seq_cst);  // seq_cst: P2, we wait no more
     return after;
   }
   NetWait w;
@@ -315,9 +324,9 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   w.cancel = cancel_wait_net;
   w.reason = mode == PollMode::read ? WaitReason::net_read : WaitReason::net_write;
   const WakeCause cause = park(w);
-  // seq_cst: the edge that woke us is consumed; one that comes now is left.
   uintptr_t left = kReady;
-  d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst);
+  // seq_cst: P1; the edge that woke us is consumed, one that comes now is left.
+  d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst, std::memory_order_seq_cst);
   if (cause == WakeCause::stopped) mark_stop_delivered();
   return result_of(cause, pd, d);
 }
@@ -348,12 +357,14 @@ void netpoll_evict(PollDesc* pd) noexcept {
   for (Direction& d : pd->direction) {
     if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
   }
+  // seq_cst: P2, behind the flag.
   if (pd->foreign_waiters.load(std::memory_order_seq_cst) != 0) os::fd_shutdown(pd->fd);
 }
 
 void netpoll_close(PollDesc* pd) noexcept {
   const Visitor visit;
   for (Timer& t : pd->timer) TimerHeap::stop(&t);
+  // acquire: as in attach().
   if (runtime_alive() &&
       pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {
     os::epoll_del(sched().poller->epfd, pd->fd);

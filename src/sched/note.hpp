@@ -25,6 +25,7 @@ class Note {
     // acquire: as in sleep().
     if (key_.exchange(0, std::memory_order_acquire) != 0) return true;
     os::futexsleep(&key_, 0, ns);
+    // acquire: the same.
     return key_.exchange(0, std::memory_order_acquire) != 0;
   }
 

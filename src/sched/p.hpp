@@ -23,11 +23,14 @@ class Counter {
     // relaxed: single writer, readers want a number and nothing else.
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
-  // release/acquire forms for the counts by which the end of all fibers is seen (B4 in spawn.cpp).
+  // For the counts by which the end of all fibers is seen (B4 in spawn.cpp). release: publishes
+  // what the owner has counted before.
   void add_release(uint64_t n = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_release);
   }
+  // relaxed: as in add().
   [[nodiscard]] uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+  // acquire: pairs with add_release().
   [[nodiscard]] uint64_t get_acquire() const noexcept {
     return value_.load(std::memory_order_acquire);
   }

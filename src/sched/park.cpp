@@ -77,7 +77,7 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
     w.lock->unlock();
   } else if (!w.commit(&w)) {
     asleep = false;
-    if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
+    if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
   }
   while (asleep) {
     // acquire: pairs with ready(); learns what the waker did for us.
@@ -95,7 +95,7 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
     }
     os::futexsleep(&g->thread_word, 0, ns);
   }
-  g->state.store(GState::running, std::memory_order_relaxed);
+  g->state.store(GState::running, std::memory_order_relaxed);  // relaxed: ours again
   return w.cause;
 }
 

@@ -48,6 +48,7 @@ StackPool* pool_for(size_t bytes) noexcept {
 
 void for_each_slot_raw(void (*visit)(void*, std::byte*), void* ctx) noexcept {
   for (auto& p : sched().pools) {
+    // acquire: pairs with pool_for(); what it made is there.
     if (StackPool* pool = p.load(std::memory_order_acquire)) {
       pool->for_each([visit, ctx](std::byte* top) { visit(ctx, top); });
     }
@@ -57,6 +58,7 @@ void for_each_slot_raw(void (*visit)(void*, std::byte*), void* ctx) noexcept {
 StackTotals stack_totals() noexcept {
   StackTotals t;
   for (auto& p : sched().pools) {
+    // acquire: the same.
     if (StackPool* pool = p.load(std::memory_order_acquire)) {
       const auto st = pool->stats();
       t.reserved_bytes += st.bytes_reserved;
@@ -72,6 +74,7 @@ StackTotals stack_totals() noexcept {
 size_t stacks_out() noexcept {
   size_t out = 0;
   for (auto& p : sched().pools) {
+    // acquire: the same.
     if (StackPool* pool = p.load(std::memory_order_acquire)) out += pool->stats().slots_out;
   }
   return out;
@@ -80,6 +83,7 @@ size_t stacks_out() noexcept {
 size_t warm_stacks() noexcept {
   size_t warm = 0;
   for (auto& p : sched().pools) {
+    // acquire: the same.
     if (StackPool* pool = p.load(std::memory_order_acquire)) warm += pool->stats().slots_warm;
   }
   return warm;
@@ -88,7 +92,7 @@ size_t warm_stacks() noexcept {
 size_t scavenge_stacks(size_t keep) noexcept {
   size_t bytes = 0;
   for (auto& p : sched().pools) {
-    StackPool* pool = p.load(std::memory_order_acquire);
+    StackPool* pool = p.load(std::memory_order_acquire);  // acquire: the same
     if (pool == nullptr) continue;
     const size_t unused = pool->warm_unused();
     if (unused > keep) bytes += pool->scavenge(std::max(unused / 2, std::min(unused - keep, keep)));
@@ -98,8 +102,8 @@ size_t scavenge_stacks(size_t keep) noexcept {
 
 void destroy_pools(Sched& s) noexcept {
   for (auto& p : s.pools) {
-    delete p.load(std::memory_order_relaxed);  // relaxed: every other thread has ended
-    p.store(nullptr, std::memory_order_relaxed);
+    delete p.load(std::memory_order_relaxed);     // relaxed: every other thread has ended
+    p.store(nullptr, std::memory_order_relaxed);  // relaxed: the same
   }
 }
 

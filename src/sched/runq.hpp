@@ -35,6 +35,7 @@ class RunQueue {
       // acquire: head before tail, so that the difference is one that existed.
       const uint32_t h = head_.load(std::memory_order_acquire);
       const uint32_t t = tail_.load(std::memory_order_acquire);
+      // relaxed: behind the acquire of tail. If head stands still, both were so at one time.
       if (h == head_.load(std::memory_order_relaxed)) return t - h;
     }
   }
@@ -77,7 +78,8 @@ class RunQueue {
 
   // Owner, when nobody can steal (one P): the same without an atomic read-modify-write.
   [[nodiscard]] T* take_alone() noexcept {
-    const uint32_t h = head_.load(std::memory_order_relaxed);  // relaxed: nobody else moves it
+    // relaxed, all of these: nobody else moves head, tail is ours (Q1), we wrote the slot.
+    const uint32_t h = head_.load(std::memory_order_relaxed);
     if (tail_.load(std::memory_order_relaxed) == h) return nullptr;
     T* item = slots_[h % N].load(std::memory_order_relaxed);
     head_.store(h + 1, std::memory_order_relaxed);
@@ -133,7 +135,7 @@ class RunQueue {
       }
     }
     --n;
-    T* item = to.slots_[(base + n) % N].load(std::memory_order_relaxed);
+    T* item = to.slots_[(base + n) % N].load(std::memory_order_relaxed);  // relaxed: we wrote it
     // release: our own thieves see the moved slots.
     if (n != 0) to.tail_.store(base + n, std::memory_order_release);
     return item;

@@ -153,9 +153,10 @@ void drop_ref(G* g) noexcept {
 }
 
 uint64_t next_fiber_id(P* p) noexcept {
+  // relaxed: uniqueness is all.
   if (p == nullptr) return sched().next_gid.fetch_add(1, std::memory_order_relaxed);
   if (p->next_id == p->end_id) {
-    // relaxed: uniqueness is all.
+    // relaxed: as above.
     p->next_id = sched().next_gid.fetch_add(kIdBlock, std::memory_order_relaxed);
     p->end_id = p->next_id + kIdBlock;
   }
@@ -187,7 +188,8 @@ void dismiss_foreign() noexcept {
     LockGuard guard(s.lock);
     s.foreign_ended.add_release();  // B4
   }
-  os::fence_light();  // as in end_after()
+  // As in end_after(): the count, a light fence, and behind it a relaxed look.
+  os::fence_light();
   if (s.phase.load(std::memory_order_relaxed) != Phase::running) exit_if_last();
 }
 
@@ -198,6 +200,7 @@ void end_after(M* m, G* g, void*) noexcept {
   drop_ref(g);
   m->p->counters.ended.add_release();  // B4
   // Store-load pair with stop_all(), which sets the phase, fences heavily, and then counts.
+  // relaxed: the fence orders it.
   os::fence_light();
   if (__builtin_expect(sched().phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
     exit_if_last();
@@ -279,6 +282,8 @@ void exit_if_last() noexcept {
     LockGuard guard(s.lock);
     // relaxed: under the lock.
     if (s.phase.load(std::memory_order_relaxed) != Phase::stopping || count_fibers() != 0) return;
+    // seq_cst, where release would do, once per runtime: pairs with sysmon's acquire. The others
+    // look under the lock, or behind a note's wake.
     s.phase.store(Phase::exiting, std::memory_order_seq_cst);
   }
   wake_all_idle();
@@ -356,10 +361,11 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   count_spawn(g);
   // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here:
   // store, light fence, load against its store of the phase, heavy fence, stores to every slot.
+  // relaxed, both: the fences order them.
   g->stop_requested.store(false, std::memory_order_relaxed);
   os::fence_light();
   if (__builtin_expect(s.phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
-    g->stop_requested.store(true, std::memory_order_relaxed);
+    g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: published by ready()
   }
   prepare_context<fiber_main>(g->context, g->stack_start,
                               static_cast<size_t>(static_cast<std::byte*>(g->stack_start) -

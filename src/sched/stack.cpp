@@ -379,9 +379,9 @@ StackStats StackPool::stats() noexcept {
   out.slots_out = out_;
   out.slots_warm = warm_.size;
   out.slots_cold = cold_.size;
-  // relaxed: statistics.
-  out.slots_unguarded = unguarded_.load(std::memory_order_relaxed);
   out.bytes_reserved = slab_count_ * slab_bytes_;
+  // relaxed, all of these: statistics.
+  out.slots_unguarded = unguarded_.load(std::memory_order_relaxed);
   out.mappings = slab_mappings_ + kMappingsPerGuard * protected_.load(std::memory_order_relaxed);
   out.guard = guard_.load(std::memory_order_relaxed);
   return out;

@@ -44,9 +44,9 @@ void cancel_wait(G* g) noexcept {
 }
 
 void request_stop(G* g) noexcept {
-  g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
-  g->stop_requested.store(true, std::memory_order_relaxed);
-  os::fence_heavy();
+  g->inspectors.fetch_add(1, std::memory_order_relaxed);     // relaxed: before the heavy fence (S1)
+  g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: the same (S2)
+  os::fence_heavy();                                         // S1, S2
   cancel_wait(g);
   source_of(g).request_stop();
 }
@@ -60,17 +60,18 @@ void stop_all() noexcept {
     LockGuard guard(s.lock);
     s.phase.store(Phase::stopping, std::memory_order_relaxed);  // relaxed: the heavy fence follows
   }
-  os::fence_heavy();  // against fibers being born, and against ends being counted (spawn.cpp)
+  // Pairs with the light fences of fibers being born and of ends being counted (spawn.cpp).
+  os::fence_heavy();
   std::vector<std::stop_source> sources;
   for_each_g([&sources](G* g) {
     g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
-    g->stop_requested.store(true, std::memory_order_relaxed);
+    g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: the same (S2)
     g->stop_marked = true;
     if (std::stop_source source = source_of(g); source.stop_possible()) {
       sources.push_back(std::move(source));
     }
   });
-  os::fence_heavy();  // S1
+  os::fence_heavy();  // S1, S2
   for_each_g([](G* g) {
     if (std::exchange(g->stop_marked, false)) cancel_wait(g);
   });
@@ -87,7 +88,8 @@ std::stop_token token_of(G* g) {
     if (!g->stop_source.stop_possible()) g->stop_source = fresh;
     source = g->stop_source;
   }
-  // A request that came before there was a source; one that comes after finds the source.
+  // A request that came before there was a source; one that comes after finds the source. relaxed:
+  // behind the light fence, which pairs with the requester's heavy one.
   os::fence_light();
   if (g->stop_requested.load(std::memory_order_relaxed)) source.request_stop();
   return source.get_token();

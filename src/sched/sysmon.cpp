@@ -56,6 +56,7 @@ bool wake_passed_over(Sched& s, Watch& w) noexcept {
   for (int i = 0; i < s.nprocs; ++i) {
     P& p = s.procs[i];
     const uint64_t turns = p.turns();
+    // relaxed: a suspicion; at worst an M is woken in vain.
     const bool waits = p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();
     if (waits && turns == w.turns[i]) {
       wake_if_idle();
@@ -88,16 +89,17 @@ bool wake_for_timers(Sched& s, int64_t now) noexcept {
 }
 
 bool poll_network(Sched& s, int64_t now) noexcept {
+  // relaxed: sysmon looks again soon.
   if (!netpoll_wanted() || s.poll_until_ns.load(std::memory_order_relaxed) != 0 ||
       now - netpoll_last_ns() < kPollGapNs) {
     return false;
   }
   GList woken;
-  s.sysmon_polls.store(true, std::memory_order_seq_cst);  // D6
+  s.sysmon_polls.store(true, std::memory_order_seq_cst);  // seq_cst: D6, before any is taken out
   netpoll(0, now, woken);
   const bool found = !woken.empty();
   if (found) ready_list(woken);
-  s.sysmon_polls.store(false, std::memory_order_seq_cst);
+  s.sysmon_polls.store(false, std::memory_order_seq_cst);  // seq_cst: D6, they are queued
   return found;
 }
 
@@ -124,7 +126,7 @@ void sleep_deep(Sched& s) noexcept {
       check_deadlock();
     }
   }
-  s.sysmon_asleep.store(false, std::memory_order_seq_cst);
+  s.sysmon_asleep.store(false, std::memory_order_seq_cst);  // seq_cst: Y1
 }
 
 void sysmon_main(void*) noexcept {

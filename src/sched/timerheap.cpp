@@ -16,7 +16,7 @@ bool TimerHeap::add(Timer* t) noexcept {
   // relaxed: under the lock (T1).
   GORT_CHECK(t->heap.load(std::memory_order_relaxed) == nullptr, "T1: timer armed twice");
   if (count_ == capacity_) grow();
-  t->heap.store(this, std::memory_order_relaxed);
+  t->heap.store(this, std::memory_order_relaxed);  // relaxed: under the lock (T1)
   place(count_++, {t->when_ns, t});
   sift_up(count_ - 1);
   publish();
@@ -28,7 +28,7 @@ bool TimerHeap::stop(Timer* t) noexcept {
   TimerHeap* h = t->heap.load(std::memory_order_acquire);
   if (h == nullptr) return false;
   LockGuard guard(h->lock_);
-  if (t->heap.load(std::memory_order_relaxed) != h) return false;
+  if (t->heap.load(std::memory_order_relaxed) != h) return false;  // relaxed: under the lock
   h->remove_at(t->index);
   h->publish();
   // relaxed: the caller owns t from here on.
@@ -41,6 +41,7 @@ bool TimerHeap::fires_by(Timer* t, int64_t when_ns) noexcept {
   TimerHeap* h = t->heap.load(std::memory_order_acquire);
   if (h == nullptr) return false;
   LockGuard guard(h->lock_);  // a fire() under way ends first
+  // relaxed: under the lock.
   return t->heap.load(std::memory_order_relaxed) == h && t->when_ns <= when_ns;
 }
 

@@ -74,6 +74,7 @@ class TimerHeap {
     // before.
     return next_when_.load(std::memory_order_acquire);
   }
+  // relaxed: statistics, and the deadlock check, behind the lock under which the P went idle.
   [[nodiscard]] uint32_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
 
  private:
