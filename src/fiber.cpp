@@ -33,6 +33,7 @@ G* this_g() noexcept {
 
 void sleep_until_ns(int64_t steady_ns) {
   if (steady_ns <= os::nanotime()) return;
+  chaos_preempt();
   if (stop_pending()) deliver_stop();
   if (gort::sleep_until_ns(steady_ns) == WakeCause::stopped) deliver_stop();
 }

@@ -20,11 +20,13 @@
 #include "gort/stats.hpp"
 #include "os/os.hpp"
 #include "os/settings.hpp"
+#include "sched/chaos.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/report.hpp"
 #include "sched/sched.hpp"
 #include "sched/spawn.hpp"
 #include "sched/stop.hpp"
@@ -36,6 +38,9 @@ namespace {
 constexpr int kThreadsDefault = 10'000;  // as in Go
 constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
 constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
+
+// Chaos takes the shortcuts for one P away in every second run.
+constexpr unsigned kNotAloneOneIn = 2;
 
 // One runtime at a time; held from the check to the publication and over the whole end.
 Atomic<bool> taken{false};
@@ -75,15 +80,44 @@ void apply_debug(Sched& s) {
   }
 }
 
+uint64_t random_seed() {
+  uint64_t seed;
+  os::getRandomData(std::as_writable_bytes(std::span(&seed, 1)));
+  return seed;
+}
+
+// One seed for all runs of a process, told at the first.
+uint64_t chaos_seed(const std::string& value) {
+  static const uint64_t seed = [&value] {
+    const uint64_t n = value == "random" ? random_seed() : std::stoull(value);
+    report_chaos(n);
+    return n;
+  }();
+  return seed;
+}
+
+void start_chaos() {
+  if constexpr (kChecked) {
+    const auto& debug = os::settings().debug;
+    const auto it = debug.find("chaos");
+    if (it == debug.end()) return;
+    static uint32_t runs = 0;  // protected by `taken`
+    chaos_begin(chaos_seed(it->second), ++runs);
+  }
+}
+
+void stop_chaos() noexcept {
+  if constexpr (kChecked) chaos_end();
+}
+
 void make_procs(Sched& s, int n) {
   s.nprocs = n;
   s.procs = new P[static_cast<size_t>(n)];
-  uint64_t seed;
-  os::getRandomData(std::as_writable_bytes(std::span(&seed, 1)));
+  const uint64_t seed = chaos() ? chaos_number() : random_seed();
   for (int i = n - 1; i >= 0; --i) {
     P& p = s.procs[i];
     p.id = i;
-    p.alone = n == 1;
+    p.alone = n == 1 && !chaos_one_in(kNotAloneOneIn);
     p.random.seed(seed + static_cast<uint64_t>(i));
     p.idle_link = s.idle_p;
     s.idle_p = &p;
@@ -111,6 +145,7 @@ void start_sched(const options& wish) {
     s->max_threads = o.max_threads;
     s->stack_bytes = o.stack_size;
     apply_debug(*s);
+    start_chaos();
     make_procs(*s, o.procs);
     const int error = netpoll_init(*s);
     if (error < 0) {
@@ -120,6 +155,7 @@ void start_sched(const options& wish) {
     // release: publishes the runtime to foreign threads.
     live_sched.store(s.release(), std::memory_order_release);
   } catch (...) {
+    stop_chaos();
     taken.store(false, std::memory_order_release);  // release: as in end_sched()
     throw;
   }
@@ -160,7 +196,9 @@ void end_sched() noexcept {
   Sched& s = sched();
   join_threads(s);
   stop_sysmon();
+  chaos_point(ChaosPoint::run_ending);
   open_for_visitors.store(false, std::memory_order_seq_cst);  // seq_cst: U1
+  chaos_point(ChaosPoint::door_closed);
   Visitor::wait_for_none();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
   if (stacks_out() != 0) {
@@ -173,6 +211,7 @@ void end_sched() noexcept {
   // release, where relaxed would do: who has read it has left, as an M that was joined or by U1.
   live_sched.store(nullptr, std::memory_order_release);
   delete &s;
+  stop_chaos();
   // release: pairs with the exchange in start_sched(); the next runtime begins behind all this.
   taken.store(false, std::memory_order_release);
 }

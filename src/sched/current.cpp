@@ -22,6 +22,11 @@ __attribute__((noinline)) void set_current_m(M* m) noexcept {
   gort_tls.m = m;
 }
 
+__attribute__((noinline)) ThreadRandom& thread_random() noexcept {
+  asm volatile("" ::: "memory");
+  return gort_tls.random;
+}
+
 namespace {
 
 // Stand-ins of foreign threads are recycled and never freed: a waker may still look at the word of

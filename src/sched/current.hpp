@@ -6,14 +6,22 @@
 // by a function that is never inlined.
 #pragma once
 
+#include "base/random.hpp"
 #include "sched/g.hpp"
 #include "sched/m.hpp"
 
 namespace gort {
 
+// A thread's own random numbers under chaos (Z4 in chaos.hpp).
+struct ThreadRandom {
+  Random random;
+  uint32_t run = 0;  // the run that they were seeded for
+};
+
 struct Tls {
   M* m;       // the M this thread is, or nullptr on a foreign thread
   G* thread;  // a foreign thread's stand-in G, made on first use
+  ThreadRandom random = {};
 };
 
 extern "C" {
@@ -37,6 +45,9 @@ __attribute__((tls_model("initial-exec"),
 #endif
 
 void set_current_m(M* m) noexcept;
+
+// The caller does not switch stacks while it uses them.
+[[nodiscard]] ThreadRandom& thread_random() noexcept;
 
 // The G that runs here: a fiber, g0, or on a foreign thread its stand-in (made on first use).
 [[nodiscard]] G* current_g() noexcept;

@@ -31,6 +31,7 @@
 #include "sched/find.hpp"
 
 #include "base/pause.hpp"
+#include "sched/chaos.hpp"
 #include "sched/idle.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
@@ -46,7 +47,11 @@ constexpr int64_t kPollGapNs = 250'000;  // a busy P asks for descriptors at mos
 constexpr int64_t kPollGapLongNs = 5'000'000;  // and one with a long queue this often (F4)
 constexpr uint32_t kShortQueue = 8;
 constexpr uint32_t kGlobalShareMax = kRunqSlots / 2;
-constexpr int kStealRounds = 4;    // as in Go
+constexpr int kStealRounds = 4;  // as in Go
+// Under chaos. Often enough that no order of the rungs is rare, and threads change hands some hundred
+// times a second; a hand-off costs a futex wake or a new thread.
+constexpr unsigned kOtherRungOneIn = 4;
+constexpr unsigned kHandOffOneIn = 64;
 constexpr int kStalePauses = 100;  // about 3 us: how long a neighbour's next may stay its own
 
 void adapt_ladder(P* p, int64_t now_ns) noexcept {
@@ -148,13 +153,14 @@ G* steal_next(P* victim) noexcept {
   G* g = victim->next.load(std::memory_order_acquire);
   if (g == nullptr) return nullptr;
   const uint64_t turns = victim->turns();
-  for (int i = 0; i < kStalePauses; ++i) {
+  for (int i = chaos_one_in(kOtherRungOneIn) ? kStalePauses : 0; i < kStalePauses; ++i) {
     cpu_pause();
     // relaxed: compared only.
     if (victim->next.load(std::memory_order_relaxed) != g || victim->turns() != turns) {
       return nullptr;
     }
   }
+  chaos_point(ChaosPoint::next_stolen);
   // acq_rel: decides between thief and owner.
   if (!victim->next.compare_exchange_strong(g, nullptr, std::memory_order_acq_rel,
                                             std::memory_order_relaxed)) {
@@ -166,6 +172,7 @@ G* steal_next(P* victim) noexcept {
 // Rung 8.
 G* steal(P* p) noexcept {
   Sched& s = sched();
+  chaos_point(ChaosPoint::steal_begun);
   for (int round = 0; round < kStealRounds; ++round) {
     const auto start = static_cast<uint32_t>(p->random.next());
     for (int i = 0; i < s.nprocs; ++i) {
@@ -193,12 +200,35 @@ G* steal(P* p) noexcept {
 // Spinning is bounded: at most half as many Ms look for work as there are busy Ps (Go's rule).
 bool may_spin(M* m) noexcept {
   if (m->search == MSearch::spinning) return true;
+  if (chaos_one_in(kOtherRungOneIn)) return false;
   Sched& s = sched();
   const int spinning = s.spinning.load(std::memory_order_relaxed);  // relaxed: a bound, not a lock
   const int busy = s.nprocs - s.idle_p_count.load(std::memory_order_relaxed);  // relaxed: likewise
   if (2 * spinning >= busy) return false;
   start_spinning(m);
   return true;
+}
+
+// Under chaos the rungs come in any order, and a P with fibers in it may go to another M. nullptr:
+// nothing was found this way.
+[[gnu::noinline]] G* find_elsewhere(M* m) noexcept {
+  P* p = m->p;
+  if (m->search == MSearch::no && chaos_one_in(kHandOffOneIn)) {
+    hand_off_p(m);
+    return nullptr;
+  }
+  if (chaos_one_in(kOtherRungOneIn)) {
+    if (G* g = ladder_due(p)) return g;
+  }
+  if (chaos_one_in(kOtherRungOneIn)) {
+    if (G* g = take_global(p, 1)) return g;
+  }
+  // Thieves own an empty queue (steal_into).
+  if (chaos_one_in(kOtherRungOneIn) && !p->alone && p->runq.empty_for_owner() && may_spin(m)) {
+    if (G* g = steal(p)) return g;
+  }
+  // The queue's head before P::next.
+  return chaos_one_in(kOtherRungOneIn) ? take_next(p, 0) : nullptr;
 }
 
 }  // namespace
@@ -223,7 +253,14 @@ G* find_runnable(M* m) noexcept {
       // relaxed: the last fiber's end wakes every M after the phase was written.
       if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return nullptr;
       G* g = nullptr;
-      if (p->countdown == 0) g = ladder_due(p);
+      if (chaos()) {
+        g = find_elsewhere(m);
+        if (m->p == nullptr) {  // given away
+          if (idle(m) == IdleEnd::exit) return nullptr;
+          continue;
+        }
+      }
+      if (g == nullptr && p->countdown == 0) g = ladder_due(p);
       if (g == nullptr) g = take_next(p, UINT32_MAX);
       if (g == nullptr) g = take_global(p, kGlobalShareMax);
       if (g == nullptr && wake_expired(p)) g = take_next(p, UINT32_MAX);

@@ -41,6 +41,7 @@
 #include "base/check.hpp"
 #include "base/mem.hpp"
 #include "base/pause.hpp"
+#include "sched/chaos.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/find.hpp"
 #include "sched/loop.hpp"
@@ -55,7 +56,8 @@ namespace {
 // A pair can not be told from one lonely ready before a wake-up was in vain; doubling from 1 to
 // this bounds the futex wakes of an endless ping-pong to one in 8192 messages.
 constexpr uint32_t kLonelyLimitMax = 8192;
-constexpr int kStalePauses = 100;  // as in find.cpp
+constexpr int kStalePauses = 100;         // as in find.cpp
+constexpr unsigned kLonelyWakeOneIn = 8;  // under chaos: an M is woken for one whatever the limit
 
 void fence() noexcept {
   Mem::fence(std::memory_order_seq_cst);  // seq_cst: I1, I2
@@ -170,6 +172,7 @@ void wake_one(P* lonely) noexcept {
                                           std::memory_order_seq_cst)) {
     return;
   }
+  chaos_point(ChaosPoint::wake_claimed);
   s.lock.lock();
   // relaxed: under the lock.
   P* p = s.phase.load(std::memory_order_relaxed) == Phase::exiting ? nullptr : pop_idle_p(s);
@@ -194,6 +197,7 @@ void wake_one(P* lonely) noexcept {
   m->search = MSearch::spinning;
   m->woken_by = lonely;
   s.lock.unlock();
+  chaos_point(ChaosPoint::wake_delisted);
   rouse(m, how);
 }
 
@@ -214,6 +218,7 @@ void stop_spinning_empty(MSearch search, P* woken_by) noexcept {
 
 // Takes the M off the idle lists with a P, unless somebody else already has. True: it holds a P.
 bool rise(Sched& s, M* m) noexcept {
+  chaos_point(ChaosPoint::idle_work_seen);
   LockGuard guard(s.lock);
   if (m->sleep == MSleep::awake) return false;
   P* p = pop_idle_p(s);
@@ -241,6 +246,7 @@ PollEnd poll_once(Sched& s, M* m) noexcept {
   GList woken;
   // seq_cst: I6, a store-load pair with timer_add(). First promise the shortest sleep, then look.
   s.poll_until_ns.store(kNever, std::memory_order_seq_cst);
+  chaos_point(ChaosPoint::idle_polling);
   fence();
   const int64_t until = earliest_timer(s);
   s.poll_until_ns.store(until, std::memory_order_relaxed);  // relaxed: only spares needless breaks
@@ -250,8 +256,10 @@ PollEnd poll_once(Sched& s, M* m) noexcept {
     wait_ns = until > now ? until - now : 0;
   }
   netpoll(wait_ns, 0, woken);
+  chaos_point(ChaosPoint::idle_polled);
   s.poll_until_ns.store(0, std::memory_order_relaxed);  // relaxed: at worst a needless break
   fire_due(s, woken);
+  chaos_point(ChaosPoint::idle_poll_over);
   s.lock.lock();
   PollEnd end;
   s.polling_m = nullptr;
@@ -282,6 +290,7 @@ PollEnd poll_once(Sched& s, M* m) noexcept {
 // The poller goes to sleep like the others if it has nothing to poll for: a deadlock, perhaps.
 bool stop_polling(Sched& s, M* m) noexcept {
   if (netpoll_wanted() || any_timer(s)) return false;
+  chaos_point(ChaosPoint::idle_poll_over);
   LockGuard guard(s.lock);
   // Looked at under the lock, too: who adds a timer from now on becomes the poller, or finds us.
   if (m->sleep == MSleep::awake || netpoll_wanted() || any_timer(s)) return false;
@@ -344,7 +353,9 @@ IdleEnd idle(M* m) noexcept {
   }
   const MSleep how = m->sleep;
   s.lock.unlock();
+  chaos_point(ChaosPoint::idle_gave_p);
   stop_spinning_empty(search, woken_by);
+  chaos_point(ChaosPoint::idle_stopped_spinning);
   fence();  // I2
   // relaxed: behind the fence.
   if (s.idle_p_count.load(std::memory_order_relaxed) != 0 && work_left(s) && rise(s, m)) {
@@ -357,6 +368,7 @@ IdleEnd idle(M* m) noexcept {
       if (end != PollEnd::again) return end == PollEnd::exit ? IdleEnd::exit : IdleEnd::look;
     } while (!stop_polling(s, m));
   }
+  chaos_point(ChaosPoint::idle_sleeping);
   check_deadlock();
   return sleep_on_note(m);
 }
@@ -377,7 +389,9 @@ void wake_if_idle_lonely(P* p) noexcept {
       s.spinning.load(std::memory_order_relaxed) != 0) {
     return;
   }
-  if (p->lonely_count < p->lonely_limit.load(std::memory_order_relaxed)) {  // relaxed: heuristic
+  // relaxed: heuristic
+  if (p->lonely_count < p->lonely_limit.load(std::memory_order_relaxed) &&
+      !chaos_one_in(kLonelyWakeOneIn)) {
     ++p->lonely_count;
     return;
   }
@@ -415,6 +429,7 @@ void stop_spinning_found(M* m) noexcept {
   if (m->search == MSearch::no) return;
   m->search = MSearch::no;
   m->woken_by = nullptr;
+  chaos_point(ChaosPoint::spin_found);
   Sched& s = sched();
   // seq_cst: I3; a submitter that saw us spin did not wake anybody.
   if (s.spinning.fetch_sub(1, std::memory_order_seq_cst) == 1) {
@@ -437,6 +452,7 @@ void hand_off_p(M* m) noexcept {
   m->p = nullptr;
   // relaxed: P is ours until it is given away.
   const bool work = p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty();
+  chaos_point(ChaosPoint::hand_off_begun);
   s.lock.lock();
   const bool serve = work || s.globq.approx_size() != 0 ||
                      (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s)));
@@ -444,6 +460,7 @@ void hand_off_p(M* m) noexcept {
   if (!serve || s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
     push_idle_p(s, p);
     s.lock.unlock();
+    chaos_point(ChaosPoint::hand_off_given);
     fence();  // I2
     if (queued_work(s)) wake_if_idle();
     return;
@@ -456,6 +473,7 @@ void hand_off_p(M* m) noexcept {
     other->next_p = p;
     other->search = MSearch::no;
     s.lock.unlock();
+    chaos_point(ChaosPoint::hand_off_given);
     rouse(other, how);
     return;
   }
@@ -485,6 +503,7 @@ bool start_m(P* p, MSearch search) noexcept {
   }
   m->search = search;
   m->next_p = p;
+  chaos_point(ChaosPoint::start_thread);
   const int error = os::newosproc(m->os, gort_m_main, m);
   LockGuard guard(s.lock);
   --s.m_starting;

@@ -21,6 +21,7 @@ void Lock::lock_slow() noexcept {
   Atomic<uint32_t>& sleepers = sleepers_of(this);
   // relaxed: the heavy fence below orders it before our look at the word (L1).
   sleepers.fetch_add(1, std::memory_order_relaxed);
+  chaos_point(ChaosPoint::lock_slow);
   os::fence_heavy();
   // acquire: as in lock().
   while (word_.exchange(1, std::memory_order_acquire) != 0) {

@@ -26,6 +26,7 @@
 
 #include "base/mem.hpp"
 #include "os/os.hpp"
+#include "sched/chaos.hpp"
 
 namespace gort {
 
@@ -38,6 +39,7 @@ class Lock {
   void lock() noexcept {
     // acquire: pairs with the release in unlock(); learns everything done under the lock before.
     if (__builtin_expect(word_.exchange(1, std::memory_order_acquire) != 0, 0)) lock_slow();
+    chaos_point(ChaosPoint::lock_held);
   }
 
   [[nodiscard]] bool try_lock() noexcept {
@@ -51,6 +53,7 @@ class Lock {
     Atomic<uint32_t>& sleepers = sleepers_of(this);  // L2: nothing of *this after the store
     // release: pairs with the acquire in lock(); publishes everything done under the lock.
     word_.store(0, std::memory_order_release);
+    chaos_point(ChaosPoint::lock_released);
     os::fence_light();  // L1: the store before the look
     // relaxed: the fence orders it; the count guards no data.
     const bool sleeper = sleepers.load(std::memory_order_relaxed) != 0;

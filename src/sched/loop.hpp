@@ -4,6 +4,7 @@
 // as few frames as possible (context.hpp says why that matters).
 #pragma once
 
+#include "sched/chaos.hpp"
 #include "sched/current.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
@@ -19,6 +20,9 @@ using After = void (*)(M* m, G* left, void* arg);
 // turns in a row the queue's head goes first. 16 keeps the pair's data hot and costs the others
 // little.
 inline constexpr uint32_t kNextStreakMax = 16;
+
+// Under chaos: how often the ladder is due at once.
+inline constexpr unsigned kLadderOneIn = 8;
 
 // First thing on the stack that was entered: completes the switch (R1 in park.hpp).
 inline void arrive(M* m) noexcept {
@@ -55,6 +59,7 @@ inline M* switch_to(M* m, G* from, G* to, After after, void* arg) noexcept {
 // here.
 [[nodiscard]] inline G* next_or_g0(M* m) noexcept {
   P* p = m->p;
+  if (chaos_one_in(kLadderOneIn)) p->countdown = 1;
   if (--p->countdown == 0) return &m->g0;
   G* g = take_next(p, kNextStreakMax);
   if (g == nullptr) return &m->g0;

@@ -30,6 +30,7 @@
 
 #include "base/check.hpp"
 #include "base/mem.hpp"
+#include "sched/chaos.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
@@ -42,6 +43,8 @@ constexpr uintptr_t kIdle = 0;
 constexpr uintptr_t kReady = 1;
 constexpr uintptr_t kWaiting = 2;
 constexpr uint32_t kGenerationBits = 16;
+
+constexpr unsigned kNoWaitOneIn = 8;  // under chaos: a wait that ends without cause, as P3 allows
 
 constexpr int64_t kPassed = 0;  // as a deadline: its time has come (P5); real ones are later than 0
 
@@ -130,6 +133,7 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
     }
   }
   if (!is_wait(old)) return nullptr;
+  chaos_point(ChaosPoint::poll_unblocking);
   auto* w = reinterpret_cast<NetWait*>(old);
   w->cause = cause;
   G* g = w->g;
@@ -145,6 +149,7 @@ bool commit_wait(Wait* base) noexcept {
   // seq_cst: the count before the word, so that no M sleeps without a poller while a fiber waits
   // (I6).
   waiters.fetch_add(1, std::memory_order_seq_cst);
+  chaos_point(ChaosPoint::poll_committing);
   uintptr_t expected = kWaiting;
   // seq_cst: P1, P2; publishes the Wait.
   if (w->direction->word.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(w),
@@ -190,6 +195,7 @@ G* deadline_fires(Timer* t) noexcept {
     t->again = true;
     return nullptr;
   }
+  chaos_point(ChaosPoint::poll_deadline_fires);
   // seq_cst: P2. If it fails the deadline is being moved: the mover waits for the heap's lock, finds the
   // timer disarmed and arms it again.
   if (!d->deadline_ns.compare_exchange_strong(when, kPassed, std::memory_order_seq_cst,
@@ -294,6 +300,8 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   const PollResult before = state_of(pd, d, Clock::trust_timer);
   if (before != PollResult::ready) return before;
   if (attach(pd) < 0) return wait_thread(pd, d, mode);
+  chaos_preempt();
+  if (chaos_one_in(kNoWaitOneIn)) return PollResult::ready;
   uintptr_t old = kReady;
   // seq_cst: P1; an edge that was remembered is consumed.
   if (d.word.compare_exchange_strong(old, kIdle, std::memory_order_seq_cst,
@@ -312,6 +320,7 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
     d.word.store(kIdle, std::memory_order_seq_cst);  // seq_cst: P1, consumes the edge
     return PollResult::ready;
   }
+  chaos_point(ChaosPoint::poll_waiting);
   const PollResult after = state_of(pd, d, Clock::trust_timer);
   if (after != PollResult::ready) {
     d.word.store(kIdle, std::memory_order_seq_cst);  // seq_cst: P2, we wait no more
@@ -341,6 +350,7 @@ void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept
   const bool passed = when_ns != kNever && when_ns <= os::nanotime();
   d.deadline_ns.store(passed ? kPassed : when_ns, std::memory_order_seq_cst);  // seq_cst: P2
   if (when_ns == kNever) return;
+  chaos_point(ChaosPoint::poll_deadline_set);
   const Visitor visit;
   if (!runtime_alive()) return;
   if (passed) {
@@ -354,6 +364,7 @@ void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept
 void netpoll_evict(PollDesc* pd) noexcept {
   const Visitor visit;
   pd->closing.store(true, std::memory_order_seq_cst);  // seq_cst: P2
+  chaos_point(ChaosPoint::poll_evicting);
   for (Direction& d : pd->direction) {
     if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
   }
@@ -363,6 +374,7 @@ void netpoll_evict(PollDesc* pd) noexcept {
 
 void netpoll_close(PollDesc* pd) noexcept {
   const Visitor visit;
+  chaos_point(ChaosPoint::poll_closing);
   for (Timer& t : pd->timer) TimerHeap::stop(&t);
   // acquire: as in attach().
   if (runtime_alive() &&
@@ -416,6 +428,7 @@ void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
   os::PollEvent events[kPollEventsMax];
   if (now_ns != 0) poller->last_ns.store(now_ns, std::memory_order_relaxed);  // relaxed: a hint
   const int n = os::epoll_wait(poller->epfd, events, wait_ns);
+  chaos_point(ChaosPoint::poll_events);
   const auto wake = [&out](Direction& d) {
     if (G* g = unblock(d, kReady, WakeCause::notified)) out.push_back(g);
   };

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "base/mem.hpp"
+#include "base/random.hpp"
 #include "sched/globq.hpp"
 #include "sched/runq.hpp"
 #include "sched/timerheap.hpp"
@@ -41,21 +42,6 @@ class Counter {
 
 struct PCounters {
   Counter spawned, ended, switches, parks, wakes, steals, ladders;
-};
-
-// splitmix64; good enough to pick victims and cases, one multiplication per number.
-class Random {
- public:
-  void seed(uint64_t s) noexcept { state_ = s; }
-  uint64_t next() noexcept {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15ULL);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-
- private:
-  uint64_t state_ = 0;
 };
 
 inline constexpr uint32_t kRunqSlots = 256;  // as in Go: overflow moves half to the global queue

@@ -17,6 +17,7 @@ namespace {
 inline void publish_wait(G* g, Wait* w) noexcept {
   // release: publishes the Wait to requesters (S1).
   g->wait.store(w, std::memory_order_release);
+  chaos_point(ChaosPoint::park_published);
   os::fence_light();  // S2: the publication before the look at stop_requested
 }
 
@@ -28,8 +29,10 @@ inline void publish_wait(G* g, Wait* w) noexcept {
   // release: publishes the Wait to requesters (S1).
   if (w->cancel != nullptr) g->wait.store(w, std::memory_order_release);
   if (w->timer != nullptr) timer_add(m->p, w->timer);
+  chaos_point(ChaosPoint::park_committing);
   if (!w->commit(w)) ready(g);  // the wake-up came first; nobody else has seen this Wait
-  os::fence_light();            // S2: the commit before the look at stop_requested
+  chaos_point(ChaosPoint::park_committed);
+  os::fence_light();  // S2: the commit before the look at stop_requested
   if (w->cancel != nullptr && __builtin_expect(Mem::recheck(stop_due(g)), 0)) return cancel_wait(g);
   // release: as in cancel_wait().
   g->inspectors.fetch_sub(1, std::memory_order_release);
@@ -54,6 +57,7 @@ inline void publish_wait(G* g, Wait* w) noexcept {
     if (inspect) g->inspectors.fetch_add(1, std::memory_order_relaxed);
   }
   timer_add(m->p, w->timer);
+  chaos_point(ChaosPoint::park_unlocking);
   lock->unlock();
   if (inspect) cancel_wait(g);
 }
@@ -73,12 +77,14 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
   g->thread_counted = until == kNever;
   if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D3
   bool asleep = true;
+  chaos_point(ChaosPoint::thread_parking);
   if (w.lock != nullptr) {
     w.lock->unlock();
   } else if (!w.commit(&w)) {
     asleep = false;
     if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
   }
+  chaos_point(ChaosPoint::thread_unlocked);
   while (asleep) {
     // acquire: pairs with ready(); learns what the waker did for us.
     if (g->thread_word.load(std::memory_order_acquire) != 0) break;
@@ -102,11 +108,15 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
 void ready_thread(G* g) noexcept {
   if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
   Atomic<uint32_t>* word = &g->thread_word;
+  chaos_point(ChaosPoint::thread_waking);
   // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed,
   // so a late wake is a spurious one for its next user.
   word->store(1, std::memory_order_release);
   os::futexwakeup(word, 1);
 }
+
+// Under chaos every second fiber that is made ready goes another way than usual.
+constexpr unsigned kElsewhereOneIn = 2;
 
 void fence() noexcept {
   // seq_cst: I1 in idle.cpp. unmodelled: the sleep of idle Ms has no model yet.
@@ -119,6 +129,7 @@ void ready_global(GList& list) noexcept {
     LockGuard guard(s.lock);
     while (G* g = list.pop_front()) s.globq.push(g);
   }
+  chaos_point(ChaosPoint::ready_queued);
   fence();  // I1 in idle.cpp
   wake_if_idle();
 }
@@ -130,6 +141,7 @@ void complete_park(M* m, G* g, void* wait) noexcept {
   auto* w = static_cast<Wait*>(wait);
   set_state(g, GState::waiting);
   g->reason = w->reason;
+  chaos_point(ChaosPoint::park_unpublished);
   ParkLock* const lock = w->lock;
   if (lock == nullptr) return park_by_commit(m, g, w);
   if (w->timer != nullptr) return park_timed(m, g, w);
@@ -137,6 +149,7 @@ void complete_park(M* m, G* g, void* wait) noexcept {
     publish_wait(g, w);
     if (__builtin_expect(Mem::recheck(stop_due(g)), 0)) return unlock_and_cancel(g, lock);
   }
+  chaos_point(ChaosPoint::park_unlocking);
   lock->unlock();
 }
 
@@ -170,18 +183,32 @@ namespace {
 // I1, where the fiber that was the P's next had to make room.
 [[gnu::noinline]] void queue_displaced(P* p, G* old) noexcept {
   push_queue(p, old);
+  chaos_point(ChaosPoint::ready_queued);
   fence();
   wake_if_idle();
+}
+
+// Under chaos: to the tail of the P's queue, or to whichever P comes first.
+[[gnu::noinline]] void ready_elsewhere(P* p, G* g) noexcept {
+  constexpr unsigned kTailOneIn = 3;
+  set_state(g, GState::runnable);
+  p->counters.wakes.add();
+  if (chaos_one_in(kTailOneIn)) return queue_displaced(p, g);
+  GList one;
+  one.push_back(g);
+  ready_global(one);
 }
 
 }  // namespace
 
 // Without a frame of its own, as complete_park().
 void ready(G* g) noexcept {
+  chaos_point(ChaosPoint::ready_won);
   if (__builtin_expect(g->kind == GKind::thread, 0)) return ready_thread(g);
   M* m = current_m();
   P* p = m != nullptr ? m->p : nullptr;
   if (__builtin_expect(p == nullptr, 0)) return ready_from_outside(g);
+  if (chaos_one_in(kElsewhereOneIn)) return ready_elsewhere(p, g);
   set_state(g, GState::runnable);
   p->counters.wakes.add();
   if (p->alone) {
@@ -194,6 +221,7 @@ void ready(G* g) noexcept {
   // seq_cst: publishes the fiber to thieves, and is I1's fence before the look at the idle counts.
   // unmodelled: the sleep of idle Ms has no model yet.
   G* old = p->next.exchange(g, std::memory_order_seq_cst);
+  chaos_point(ChaosPoint::ready_queued);
   if (old == nullptr) return wake_if_idle_lonely(p);
   queue_displaced(p, old);
 }
@@ -203,12 +231,13 @@ namespace {
 void ready_list_on(P* p, GList& list) noexcept {
   GList global;
   while (G* g = list.pop_front()) {
+    chaos_point(ChaosPoint::ready_won);
     if (g->kind == GKind::thread) {
       ready_thread(g);
       continue;
     }
     set_state(g, GState::runnable);
-    if (p == nullptr) {
+    if (p == nullptr || chaos_one_in(kElsewhereOneIn)) {
       global.push_back(g);
     } else {
       p->counters.wakes.add();

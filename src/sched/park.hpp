@@ -35,6 +35,7 @@
 // the taker spin until the context is saved (a taker that spins on a descheduled M).
 #pragma once
 
+#include "sched/chaos.hpp"
 #include "sched/current.hpp"
 #include "sched/globq.hpp"
 #include "sched/park_lock.hpp"
@@ -57,6 +58,15 @@ void ready_list_global(GList& list) noexcept;
 
 // Gives way to others: the current fiber goes to the tail of its P's queue.
 void yield_fiber() noexcept;
+
+// Under chaos the current fiber's slice may be over just now. At the beginning of operations that can
+// wait, and where the caller holds no lock of ours: only there may a fiber change its thread.
+inline void chaos_preempt() noexcept {
+  if constexpr (kChecked) {
+    constexpr unsigned kOneIn = 8;
+    if (chaos_one_in(kOneIn) && current_fiber() != nullptr) yield_fiber();
+  }
+}
 
 // True if the current fiber has a stop request that its next cancellable wait must deliver: call it
 // before enqueueing, and where it says true throw by deliver_stop() instead of parking. False on

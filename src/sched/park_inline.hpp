@@ -13,7 +13,8 @@ void complete_park(M* m, G* g, void* wait) noexcept;
 // S1, the fiber's half: nobody looks at our Wait once this has returned.
 inline void close_wait(G* g) noexcept {
   g->wait.store(nullptr, std::memory_order_relaxed);  // relaxed: ordered by the fence
-  os::fence_light();                                  // S1: the clearing before the look
+  chaos_point(ChaosPoint::park_left);
+  os::fence_light();  // S1: the clearing before the look
   // acquire: pairs with the inspectors' release.
   while (__builtin_expect(Mem::recheck(g->inspectors.load(std::memory_order_acquire) != 0), 0)) {
     os::osyield();

@@ -15,6 +15,7 @@ constinit Atomic<uint32_t> nobody_wakes{0};
 [[gnu::cold]] void ParkLock::end_bias() noexcept {
   // relaxed: ordered by the fence. If somebody is faster we wait with him (H4).
   bias_.store(Bias::ending, std::memory_order_relaxed);
+  chaos_point(ChaosPoint::bias_ending);
   os::fence_heavy();  // H3
   // acquire: pairs with the P's release; learns what was done under the bias.
   for (int i = 0; Mem::recheck(own_.load(std::memory_order_acquire)); ++i) {

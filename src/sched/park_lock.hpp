@@ -65,7 +65,8 @@ class ParkLock {
         end_bias();
       } else {
         own_.store(true, std::memory_order_relaxed);  // relaxed: ordered by the fence
-        Mem::compiler_fence();                        // H3: the light fence, which is free here
+        chaos_point(ChaosPoint::bias_marked);
+        Mem::compiler_fence();  // H3: the light fence, which is free here
         // relaxed: what the P itself did before it knows (H1).
         const bool still = bias_.load(std::memory_order_relaxed) == Bias::biased;
         if (!__builtin_expect(Mem::recheck(!still), 0)) return;

@@ -93,6 +93,10 @@ void report_fibers(int fd, const char* headline) noexcept {
   if (more != 0) print(fd, "  and {} more\n", more);
 }
 
+void report_chaos(uint64_t seed) noexcept {
+  print(STDERR_FILENO, "gort: chaos: seed {0}; repeat with GORT_DEBUG=chaos={0}\n", seed);
+}
+
 void report_no_thread(int error, int threads) noexcept {
   print(STDERR_FILENO,
         "gort: can not make another OS thread ({}); going on with {}. Check 'ulimit -u', the "

@@ -8,6 +8,9 @@ namespace gort {
 // Writes the headline and a line for every fiber to fd.
 void report_fibers(int fd, const char* headline) noexcept;
 
+// Under which seed this process runs (chaos.hpp).
+void report_chaos(uint64_t seed) noexcept;
+
 // No OS thread could be made: once per shortage, with what to do about it.
 void report_no_thread(int error, int threads) noexcept;
 

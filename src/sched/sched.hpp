@@ -7,6 +7,7 @@
 
 #include "base/mem.hpp"
 #include "os/os.hpp"
+#include "sched/chaos.hpp"
 #include "sched/globq.hpp"
 #include "sched/lock.hpp"
 #include "sched/m.hpp"
@@ -90,7 +91,10 @@ extern Atomic<Sched*> live_sched;
 //       alive.
 class Visitor {
  public:
-  Visitor() noexcept { count.fetch_add(1, std::memory_order_seq_cst); }  // seq_cst: U1
+  Visitor() noexcept {
+    count.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: U1
+    chaos_point(ChaosPoint::visitor_entered);
+  }
   ~Visitor() { count.fetch_sub(1, std::memory_order_release); }  // release: U1, our accesses
   Visitor(const Visitor&) = delete;
   Visitor& operator=(const Visitor&) = delete;

@@ -33,6 +33,7 @@
 
 #include "gort/detail/fiber.hpp"
 #include "gort/errors.hpp"
+#include "sched/chaos.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
@@ -198,6 +199,7 @@ void end_after(M* m, G* g, void*) noexcept {
   sanitizer_fiber_end(g->sanitizer);
   set_state(g, GState::dead);
   drop_ref(g);
+  chaos_point(ChaosPoint::fiber_dead);
   m->p->counters.ended.add_release();  // B4
   // Store-load pair with stop_all(), which sets the phase, fences heavily, and then counts.
   // relaxed: the fence orders it.
@@ -209,6 +211,7 @@ void end_after(M* m, G* g, void*) noexcept {
 
 // The end of a fiber that has, or had, a handle.
 void end_joinable(G* g) noexcept {
+  chaos_point(ChaosPoint::fiber_ending);
   // acq_rel: B3; publishes the result, learns the joiner's Wait.
   Wait* w = g->joiner.exchange(join_done(), std::memory_order_acq_rel);
   if (w == join_never()) {
@@ -278,6 +281,7 @@ uint64_t count_fibers() noexcept {
 
 void exit_if_last() noexcept {
   Sched& s = sched();
+  chaos_point(ChaosPoint::last_fiber);
   {
     LockGuard guard(s.lock);
     // relaxed: under the lock.
@@ -286,7 +290,9 @@ void exit_if_last() noexcept {
     // look under the lock, or behind a note's wake.
     s.phase.store(Phase::exiting, std::memory_order_seq_cst);
   }
+  chaos_point(ChaosPoint::run_ending);
   wake_all_idle();
+  chaos_point(ChaosPoint::run_ending);
   s.exit_note.wake();
 }
 
@@ -359,10 +365,12 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   g->parent_id = m != nullptr ? m->cur->id : 0;
   g->id = next_fiber_id(m != nullptr ? m->p : nullptr);
   count_spawn(g);
+  chaos_point(ChaosPoint::spawn_counted);
   // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here:
   // store, light fence, load against its store of the phase, heavy fence, stores to every slot.
   // relaxed, both: the fences order them.
   g->stop_requested.store(false, std::memory_order_relaxed);
+  chaos_point(ChaosPoint::spawn_phase);
   os::fence_light();
   if (__builtin_expect(s.phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
     g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: published by ready()
@@ -392,6 +400,7 @@ bool fiber_done(const G* g) noexcept {
 }
 
 void fiber_join(G* g) {
+  chaos_preempt();
   if (fiber_done(g)) return;
   if (current_fiber() == g) {
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
@@ -418,6 +427,7 @@ void fiber_request_stop(G* g) noexcept {
 
 void fiber_release(G* g) noexcept {
   Wait* none = nullptr;
+  chaos_point(ChaosPoint::fiber_released);
   // acq_rel: B5; of the end and this the later one destroys the payload. acquire: what the end did.
   if (!g->joiner.compare_exchange_strong(none, join_never(), std::memory_order_acq_rel,
                                          std::memory_order_acquire)) {

@@ -34,19 +34,23 @@ void for_each_g(F&& what) {
 void cancel_wait(G* g) noexcept {
   // acquire: pairs with the publication in complete_park() (park.cpp); the Wait's fields.
   Wait* w = g->wait.load(std::memory_order_acquire);
+  chaos_point(ChaosPoint::stop_wait_seen);
   // The request may have been delivered without a wait meanwhile (stop_pending), and this be a
   // later one. The Wait that we have acquired orders our look behind that.
   const bool won = w != nullptr && !Mem::recheck(g->stop_state != StopState::open) && w->cancel(w);
   if (won) w->cause = WakeCause::stopped;  // W2
+  chaos_point(ChaosPoint::stop_wait_taken);
   // release: our accesses to the Wait come before the fiber may leave park() (S1).
   g->inspectors.fetch_sub(1, std::memory_order_release);
   if (won) ready(g);
 }
 
 void request_stop(G* g) noexcept {
-  g->inspectors.fetch_add(1, std::memory_order_relaxed);     // relaxed: before the heavy fence (S1)
+  g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
+  chaos_point(ChaosPoint::stop_requesting);
   g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: the same (S2)
-  os::fence_heavy();                                         // S1, S2
+  chaos_point(ChaosPoint::stop_requested);
+  os::fence_heavy();  // S1, S2
   cancel_wait(g);
   source_of(g).request_stop();
 }
@@ -60,6 +64,7 @@ void stop_all() noexcept {
     LockGuard guard(s.lock);
     s.phase.store(Phase::stopping, std::memory_order_relaxed);  // relaxed: the heavy fence follows
   }
+  chaos_point(ChaosPoint::stop_requesting);
   // Pairs with the light fences of fibers being born and of ends being counted (spawn.cpp).
   os::fence_heavy();
   std::vector<std::stop_source> sources;
@@ -71,6 +76,7 @@ void stop_all() noexcept {
       sources.push_back(std::move(source));
     }
   });
+  chaos_point(ChaosPoint::stop_all_walked);
   os::fence_heavy();  // S1, S2
   for_each_g([](G* g) {
     if (std::exchange(g->stop_marked, false)) cancel_wait(g);

@@ -1,8 +1,10 @@
 #include "sched/syscall.hpp"
 
 #include "base/mem.hpp"
+#include "sched/chaos.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
+#include "sched/park.hpp"
 
 namespace gort {
 namespace {
@@ -28,6 +30,7 @@ void count(int change) noexcept {
 }  // namespace
 
 bool enter_blocking() noexcept {
+  chaos_preempt();
   M* m = current_m();
   if (m == nullptr || m->cur->kind != GKind::fiber || m->p == nullptr) return false;
   m->cur->reason = WaitReason::blocking;
@@ -39,6 +42,7 @@ bool enter_blocking() noexcept {
 M* reenter_from_blocking() noexcept {
   M* m = current_m();
   if (m->p != nullptr) return m;
+  chaos_point(ChaosPoint::blocking_back);
   if (try_take_idle_p(m) == nullptr) {
     switch_to(m, m->cur, &m->g0, queue_after, nullptr);
     m = current_m();

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "base/check.hpp"
+#include "sched/chaos.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/idle.hpp"
 #include "sched/netpoll_internal.hpp"
@@ -97,6 +98,7 @@ bool poll_network(Sched& s, int64_t now) noexcept {
   GList woken;
   s.sysmon_polls.store(true, std::memory_order_seq_cst);  // seq_cst: D6, before any is taken out
   netpoll(0, now, woken);
+  chaos_point(ChaosPoint::sysmon_polled);
   const bool found = !woken.empty();
   if (found) ready_list(woken);
   s.sysmon_polls.store(false, std::memory_order_seq_cst);  // seq_cst: D6, they are queued
@@ -114,6 +116,7 @@ void sleep_deep(Sched& s) noexcept {
   for (;;) {
     // Y1, at every turn: who ended the last sleep has taken the flag back.
     s.sysmon_asleep.store(true, std::memory_order_seq_cst);
+    chaos_point(ChaosPoint::sysmon_falling_asleep);
     if (!all_idle(s) || exiting(s)) break;
     const bool suspect = deadlock_suspected();
     if (!suspect) {

@@ -47,6 +47,7 @@ WakeCause sleep_thread(int64_t when_ns) noexcept {
 void timer_add(P* p, Timer* t) noexcept {
   const int64_t when = t->when_ns;  // t may be gone once it is armed
   if (!p->timers.add(t)) return;
+  chaos_point(ChaosPoint::timer_added);
   Sched& s = sched();
   Mem::fence(std::memory_order_seq_cst);  // I6: the timer before the look at the poller
   // relaxed: behind the fence.

@@ -27,6 +27,7 @@ bool TimerHeap::stop(Timer* t) noexcept {
   // acquire: the heap may have been written by the M that armed the timer for us.
   TimerHeap* h = t->heap.load(std::memory_order_acquire);
   if (h == nullptr) return false;
+  chaos_point(ChaosPoint::timer_disarming);
   LockGuard guard(h->lock_);
   if (t->heap.load(std::memory_order_relaxed) != h) return false;  // relaxed: under the lock
   h->remove_at(t->index);

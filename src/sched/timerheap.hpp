@@ -62,6 +62,7 @@ class TimerHeap {
     for (;;) {
       uint32_t fired = 0;
       const uint32_t n = run_batch(now_ns, won, &fired);
+      chaos_point(ChaosPoint::timer_fired);
       for (uint32_t i = 0; i < n; ++i) wake(won[i]);
       total += fired;
       if (fired < kBatch) return total;

@@ -79,7 +79,9 @@ ChanWait* WaitQueue::pop() noexcept {
       first->prev = nullptr;
     }
     w->queue = nullptr;
-    if (__builtin_expect(w->timer == nullptr, 1) || claim(*w)) return w;
+    if (__builtin_expect(w->timer == nullptr, 1)) return w;
+    chaos_point(ChaosPoint::chan_claimed);
+    if (claim(*w)) return w;
   }
   return nullptr;
 }
@@ -311,6 +313,7 @@ void chan_core::close() {
     }
   }
   lock_.unlock();
+  chaos_point(ChaosPoint::chan_closing);
   ready_list(woken);
 }
 
@@ -374,11 +377,13 @@ void chan_release(chan_core* c) noexcept {
 
 op_status chan_send(chan_core* c, void* value, int64_t deadline_ns) {
   if (c == nullptr) return wait_nil(deadline_ns, op_status::full);
+  if (deadline_ns != chan_now) chaos_preempt();
   return c->send(value, deadline_ns);
 }
 
 op_status chan_recv(chan_core* c, void* out, int64_t deadline_ns) {
   if (c == nullptr) return wait_nil(deadline_ns, op_status::empty);
+  if (deadline_ns != chan_now) chaos_preempt();
   return c->recv(out, deadline_ns);
 }
 

@@ -38,12 +38,14 @@ std::cv_status condition_variable::wait_until_ns(std::unique_lock<mutex>& lock, 
     bucket.push_back(w);
   }
   mutex* const m = lock.mutex();
+  chaos_point(ChaosPoint::cv_queued);
   if (!m->release()) {
     const LockGuard guard(bucket.lock);
     bucket.take_out(w);
     mutex::throw_not_locked();
   }
 
+  chaos_point(ChaosPoint::cv_queued);
   WakeCause cause = WakeCause::notified;
   bucket.lock.lock();
   if (w.queued) {

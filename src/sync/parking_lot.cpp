@@ -79,6 +79,7 @@ Parked* ParkingBucket::pop(const void* address) noexcept {
 
 ParkingBucket& prepare_to_queue(Parked& w, const void* address, WaitReason reason) noexcept {
   if (lacks_p()) reenter_from_blocking();
+  chaos_preempt();
   w.address = address;
   w.reason = reason;
   w.bucket = &parking_lot.bucket_for(address);

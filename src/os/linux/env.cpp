@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "base/checked.hpp"
 #include "os/linux/internal.hpp"
 #include "os/settings.hpp"
 
@@ -19,8 +20,10 @@ constexpr std::string_view kPrefix = "GORT_";
 constexpr std::string_view kAccepted =
     "known are GORT_PROCS, GORT_STACK, GORT_MAX_THREADS, GORT_THREADS and GORT_DEBUG";
 constexpr std::string_view kDebugAccepted =
-    "known are schedtrace=<milliseconds> and "
-    "deadlock=on|off|strict";
+    "known are schedtrace=<milliseconds>, deadlock=on|off|strict and "
+    "chaos=<seed>|random";
+constexpr std::string_view kNoChaos =
+    "this build of gort has no chaos mode; configure one with -DGORT_CHECKED=ON";
 // A day. schedtrace says at most this, so that the product with 1,000,000 is far from overflow.
 constexpr uint64_t kSchedtraceMsMax = 86'400'000;
 
@@ -111,10 +114,17 @@ class Parser {
     const std::string_view value =
         equals == std::string_view::npos ? std::string_view() : entry.substr(equals + 1);
     uint64_t ms = 0;
+    uint64_t seed = 0;
     if (key == "schedtrace" && digits_only(value, ms) && ms <= kSchedtraceMsMax) {
       out_.debug["schedtrace"] = std::to_string(ms);
     } else if (key == "deadlock" && (value == "on" || value == "off" || value == "strict")) {
       out_.debug["deadlock"] = value;
+    } else if (key == "chaos" && (value == "random" || digits_only(value, seed))) {
+      if (kChecked) {
+        out_.debug["chaos"] = value;
+      } else {
+        complain(name, entry, "", kNoChaos);
+      }
     } else {
       complain(name, entry, "", kDebugAccepted);
     }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/checked.hpp"
 #include "os/os.hpp"
 #include "os/settings.hpp"
 
@@ -27,6 +28,22 @@ std::string complaint(const std::string& name, const std::string& value) {
   const Parsed p = parse({{name, value}});
   EXPECT_LE(p.complaints.size(), 1u);
   return p.complaints.empty() ? "" : p.complaints[0];
+}
+
+// Chaos is for checked builds, and another one says so.
+TEST(Settings, ChaosTakesASeed) {
+  for (const char* seed : {"0", "7", "18446744073709551615", "random"}) {
+    const Parsed p = parse({{"GORT_DEBUG", "deadlock=off,chaos=" + std::string(seed)}});
+    EXPECT_EQ(p.settings.debug.at("deadlock"), "off");
+    if (kChecked) {
+      EXPECT_TRUE(p.complaints.empty());
+      EXPECT_EQ(p.settings.debug.at("chaos"), seed);
+    } else {
+      ASSERT_EQ(p.complaints.size(), 1u);
+      EXPECT_NE(p.complaints[0].find("has no chaos mode"), std::string::npos) << p.complaints[0];
+      EXPECT_FALSE(p.settings.debug.contains("chaos"));
+    }
+  }
 }
 
 TEST(Settings, NothingSetIsAllDefaults) {
@@ -64,9 +81,10 @@ TEST(Settings, TheTextOfAComplaint) {
   EXPECT_EQ(complaint("GORT_PORCS", "4"),
             "GORT_PORCS=4 ignored: unknown; known are GORT_PROCS, GORT_STACK, GORT_MAX_THREADS, "
             "GORT_THREADS and GORT_DEBUG");
-  EXPECT_EQ(complaint("GORT_DEBUG", "foo=1"),
-            "GORT_DEBUG=foo=1 ignored: known are schedtrace=<milliseconds> and "
-            "deadlock=on|off|strict");
+  EXPECT_EQ(
+      complaint("GORT_DEBUG", "foo=1"),
+      "GORT_DEBUG=foo=1 ignored: known are schedtrace=<milliseconds>, deadlock=on|off|strict and "
+      "chaos=<seed>|random");
 }
 
 TEST(Settings, MalformedIntegers) {
@@ -180,10 +198,27 @@ TEST(Settings, LastDebugEntryWins) {
 }
 
 TEST(Settings, MalformedDebug) {
-  for (const char* bad :
-       {"", "schedtrace", "schedtrace=", "schedtrace=-1", "schedtrace= 1", "schedtrace=1 ",
-        "schedtrace=86400001", "schedtrace=99999999999999999999", "deadlock",
-        "deadlock=", "deadlock=yes", "deadlock=on=off", "=", "=1", "é=1", "SCHEDTRACE=1"}) {
+  for (const char* bad : {"",
+                          "chaos",
+                          "chaos=",
+                          "chaos=-1",
+                          "chaos=1x",
+                          "chaos=18446744073709551616",
+                          "schedtrace",
+                          "schedtrace=",
+                          "schedtrace=-1",
+                          "schedtrace= 1",
+                          "schedtrace=1 ",
+                          "schedtrace=86400001",
+                          "schedtrace=99999999999999999999",
+                          "deadlock",
+                          "deadlock=",
+                          "deadlock=yes",
+                          "deadlock=on=off",
+                          "=",
+                          "=1",
+                          "é=1",
+                          "SCHEDTRACE=1"}) {
     const Parsed p = parse({{"GORT_DEBUG", bad}});
     EXPECT_EQ(p.complaints.size(), 1u) << "'" << bad << "'";
     EXPECT_TRUE(p.settings.debug.empty()) << bad;
