@@ -8,5 +8,6 @@ namespace gort {
 using detail::Atomic;
 using detail::Mem;
 using detail::Plain;
+using detail::Tally;
 
 }  // namespace gort

@@ -47,12 +47,13 @@ constexpr int64_t kPollGapNs = 250'000;  // a busy P asks for descriptors at mos
 constexpr int64_t kPollGapLongNs = 5'000'000;  // and one with a long queue this often (F4)
 constexpr uint32_t kShortQueue = 8;
 constexpr uint32_t kGlobalShareMax = kRunqSlots / 2;
-constexpr int kStealRounds = 4;  // as in Go
+constexpr int kStealRounds = Mem::tries(4);  // as in Go
 // Under chaos. Often enough that no order of the rungs is rare, and threads change hands some hundred
 // times a second; a hand-off costs a futex wake or a new thread.
 constexpr unsigned kOtherRungOneIn = 4;
 constexpr unsigned kHandOffOneIn = 64;
-constexpr int kStalePauses = 100;  // about 3 us: how long a neighbour's next may stay its own
+// About 3 us: how long a neighbour's next may stay its own.
+constexpr int kStalePauses = Mem::delays(100);
 
 void adapt_ladder(P* p, int64_t now_ns) noexcept {
   const int64_t took = now_ns - p->ladder_at_ns;
@@ -149,8 +150,8 @@ bool wake_expired(P* p) noexcept {
 // A neighbour's P::next is left alone as long as the neighbour moves on: its partner will take it
 // in a moment, with warm caches. Only one that stays while nothing else happens there is taken.
 G* steal_next(P* victim) noexcept {
-  // acquire: the fiber's state, should we take it.
-  G* g = victim->next.load(std::memory_order_acquire);
+  // relaxed: compared only.
+  G* g = victim->next.load(std::memory_order_relaxed);
   if (g == nullptr) return nullptr;
   const uint64_t turns = victim->turns();
   for (int i = chaos_one_in(kOtherRungOneIn) ? kStalePauses : 0; i < kStalePauses; ++i) {
@@ -161,8 +162,9 @@ G* steal_next(P* victim) noexcept {
     }
   }
   chaos_point(ChaosPoint::next_stolen);
-  // acq_rel: decides between thief and owner.
-  if (!victim->next.compare_exchange_strong(g, nullptr, std::memory_order_acq_rel,
+  // acquire: decides between thief and owner; what the owner knew of the fiber. unmodelled: the last M that
+  // stops spinning gets it by I3's fence, and more than one spins with four Ps only.
+  if (!victim->next.compare_exchange_strong(g, nullptr, std::memory_order_acquire,
                                             std::memory_order_relaxed)) {
     return nullptr;
   }

@@ -18,8 +18,8 @@ namespace gort {
       p->next.store(nullptr, std::memory_order_relaxed);  // relaxed: no thief exists
       return g;
     }
-    // acq_rel: decides between us and a thief.
-    g = p->next.exchange(nullptr, std::memory_order_acq_rel);
+    // relaxed: decides between us and a thief; what we take this P has put there.
+    g = p->next.exchange(nullptr, std::memory_order_relaxed);
     if (g != nullptr) return g;
   }
   p->next_streak = 0;

@@ -56,7 +56,7 @@ namespace {
 // A pair can not be told from one lonely ready before a wake-up was in vain; doubling from 1 to
 // this bounds the futex wakes of an endless ping-pong to one in 8192 messages.
 constexpr uint32_t kLonelyLimitMax = 8192;
-constexpr int kStalePauses = 100;         // as in find.cpp
+constexpr int kStalePauses = Mem::delays(100);  // as in find.cpp
 constexpr unsigned kLonelyWakeOneIn = 8;  // under chaos: an M is woken for one whatever the limit
 
 void fence() noexcept {
@@ -67,7 +67,8 @@ void push_idle_p(Sched& s, P* p) noexcept {
   p->m = nullptr;
   p->idle_link = s.idle_p;
   s.idle_p = p;
-  s.idle_p_count.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: I2
+  // relaxed: I2's fence comes behind it.
+  s.idle_p_count.fetch_add(1, std::memory_order_relaxed);
 }
 
 P* pop_idle_p(Sched& s) noexcept {
@@ -75,7 +76,8 @@ P* pop_idle_p(Sched& s) noexcept {
   if (p == nullptr) return nullptr;
   s.idle_p = p->idle_link;
   p->idle_link = nullptr;
-  s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: sysmon's sleep (sysmon.cpp)
+  // seq_cst: Y1 in sysmon.cpp. modelled in SysmonModel.
+  s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);
   return p;
 }
 
@@ -144,12 +146,11 @@ bool work_left(Sched& s) noexcept {
   if (queued_work(s)) return true;
   for (int i = 0; i < s.nprocs; ++i) {
     P& p = s.procs[i];
-    // acquire: pairs with ready().
-    G* g = p.next.load(std::memory_order_acquire);
+    // relaxed, both: compared only, behind I2's fence.
+    const G* g = p.next.load(std::memory_order_relaxed);
     if (g == nullptr) continue;
     const uint64_t turns = p.turns();
     for (int k = 0; k < kStalePauses; ++k) cpu_pause();
-    // relaxed: compared only.
     if (p.next.load(std::memory_order_relaxed) == g && p.turns() == turns) {
       return true;
     }
@@ -167,9 +168,10 @@ bool poller_missing(Sched& s) noexcept {
 void wake_one(P* lonely) noexcept {
   Sched& s = sched();
   int none = 0;
-  // seq_cst: I1, I3. The winner owns the one wake-up.
-  if (!s.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst,
-                                          std::memory_order_seq_cst)) {
+  // relaxed, as every change of it: it publishes nothing, and the looks behind it, ours and those of
+  // I2 and I3, have fences of their own. The winner owns the one wake-up.
+  if (!s.spinning.compare_exchange_strong(none, 1, std::memory_order_relaxed,
+                                          std::memory_order_relaxed)) {
     return;
   }
   chaos_point(ChaosPoint::wake_claimed);
@@ -178,7 +180,7 @@ void wake_one(P* lonely) noexcept {
   P* p = s.phase.load(std::memory_order_relaxed) == Phase::exiting ? nullptr : pop_idle_p(s);
   if (p == nullptr) {
     s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: as every change of it
+    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in wake_one()
     return;
   }
   M* m = s.idle_m != nullptr ? s.idle_m : s.poller_m;
@@ -188,7 +190,7 @@ void wake_one(P* lonely) noexcept {
     s.lock.lock();
     push_idle_p(s, p);
     s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: as every change of it
+    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in wake_one()
     return;
   }
   const MSleep how = m->sleep;
@@ -213,7 +215,7 @@ void stop_spinning_empty(MSearch search, P* woken_by) noexcept {
                                                     : limit,
                           std::memory_order_relaxed);
   }
-  sched().spinning.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: I2
+  sched().spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: I2's fence comes behind it
 }
 
 // Takes the M off the idle lists with a P, unless somebody else already has. True: it holds a P.
@@ -244,8 +246,9 @@ enum class PollEnd : uint8_t { have_p, again, exit };
 // One sleep of the poller (I6) and what follows from it.
 PollEnd poll_once(Sched& s, M* m) noexcept {
   GList woken;
-  // seq_cst: I6, a store-load pair with timer_add(). First promise the shortest sleep, then look.
-  s.poll_until_ns.store(kNever, std::memory_order_seq_cst);
+  // I6, a store-load pair with timer_add(). First promise the shortest sleep, then look. relaxed: the
+  // fence stands in between.
+  s.poll_until_ns.store(kNever, std::memory_order_relaxed);
   chaos_point(ChaosPoint::idle_polling);
   fence();
   const int64_t until = earliest_timer(s);
@@ -293,7 +296,7 @@ bool stop_polling(Sched& s, M* m) noexcept {
   chaos_point(ChaosPoint::idle_poll_over);
   LockGuard guard(s.lock);
   // Looked at under the lock, too: who adds a timer from now on becomes the poller, or finds us.
-  if (m->sleep == MSleep::awake || netpoll_wanted() || any_timer(s)) return false;
+  if (m->sleep == MSleep::awake || Mem::recheck(netpoll_wanted() || any_timer(s))) return false;
   delist(s, m);
   s.polling_m = nullptr;
   list_idle_m(s, m);
@@ -358,7 +361,8 @@ IdleEnd idle(M* m) noexcept {
   chaos_point(ChaosPoint::idle_stopped_spinning);
   fence();  // I2
   // relaxed: behind the fence.
-  if (s.idle_p_count.load(std::memory_order_relaxed) != 0 && work_left(s) && rise(s, m)) {
+  const bool idle_p = s.idle_p_count.load(std::memory_order_relaxed) != 0;
+  if (idle_p && Mem::recheck(work_left(s)) && rise(s, m)) {
     start_spinning(m);
     return IdleEnd::look;
   }
@@ -384,9 +388,10 @@ void wake_if_idle() noexcept {
 
 void wake_if_idle_lonely(P* p) noexcept {
   Sched& s = sched();
-  // relaxed: as in wake_if_idle(); the caller's exchange of P::next is the fence.
-  if (s.idle_p_count.load(std::memory_order_relaxed) == 0 ||
-      s.spinning.load(std::memory_order_relaxed) != 0) {
+  // seq_cst, both: I1, behind the caller's seq_cst exchange of P::next. An exchange is no fence: a
+  // relaxed load may come before its store (on aarch64 it does).
+  if (s.idle_p_count.load(std::memory_order_seq_cst) == 0 ||
+      s.spinning.load(std::memory_order_seq_cst) != 0) {
     return;
   }
   // relaxed: heuristic
@@ -422,7 +427,7 @@ void wake_all_idle() noexcept {
 
 void start_spinning(M* m) noexcept {
   m->search = MSearch::spinning;
-  sched().spinning.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: I1, I3
+  sched().spinning.fetch_add(1, std::memory_order_relaxed);  // relaxed: as in wake_one()
 }
 
 void stop_spinning_found(M* m) noexcept {
@@ -431,10 +436,10 @@ void stop_spinning_found(M* m) noexcept {
   m->woken_by = nullptr;
   chaos_point(ChaosPoint::spin_found);
   Sched& s = sched();
-  // seq_cst: I3; a submitter that saw us spin did not wake anybody.
-  if (s.spinning.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+  // I3: a submitter that saw us spin did not wake anybody. relaxed: the fence comes behind it.
+  if (s.spinning.fetch_sub(1, std::memory_order_relaxed) == 1) {
     fence();
-    if (queued_work(s) || poller_missing(s)) wake_if_idle();
+    if (Mem::recheck(queued_work(s) || poller_missing(s))) wake_if_idle();
   }
 }
 
@@ -462,7 +467,7 @@ void hand_off_p(M* m) noexcept {
     s.lock.unlock();
     chaos_point(ChaosPoint::hand_off_given);
     fence();  // I2
-    if (queued_work(s)) wake_if_idle();
+    if (Mem::recheck(queued_work(s))) wake_if_idle();
     return;
   }
   s.handoffs.add();

@@ -72,7 +72,8 @@ struct alignas(kLineBytes) PollDesc {
   PollDesc* link = nullptr;       // free list
   Timer timer[2];                 // armed under the lock
 };
-static_assert(sizeof(Direction[2]) + 24 <= kLineBytes);
+// The atomics of the models are larger.
+static_assert(sizeof(Direction[2]) + 24 <= kLineBytes || sizeof(Atomic<uint64_t>) > 8);
 
 struct Poller {
   int epfd = -1;
@@ -126,9 +127,9 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
   for (;;) {
     if (old == kReady) return nullptr;
     if (old == kIdle && leave == kIdle) return nullptr;
-    // seq_cst: P1, P2.
-    if (d.word.compare_exchange_weak(old, leave, std::memory_order_seq_cst,
-                                     std::memory_order_seq_cst)) {
+    // relaxed: decides (W1); we have learnt already. acquire on failure: the Wait's fields.
+    if (d.word.compare_exchange_weak(old, leave, std::memory_order_relaxed,
+                                     std::memory_order_acquire)) {
       break;
     }
   }
@@ -146,15 +147,14 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
 bool commit_wait(Wait* base) noexcept {
   auto* w = static_cast<NetWait*>(base);
   Atomic<int64_t>& waiters = sched().poller->waiters;
-  // seq_cst: the count before the word, so that no M sleeps without a poller while a fiber waits
-  // (I6).
-  waiters.fetch_add(1, std::memory_order_seq_cst);
+  // relaxed: this M goes idle behind it, under the lock behind which others that are idle look (I6).
+  waiters.fetch_add(1, std::memory_order_relaxed);
   chaos_point(ChaosPoint::poll_committing);
   uintptr_t expected = kWaiting;
-  // seq_cst: P1, P2; publishes the Wait.
+  // release: publishes the Wait (P1, P2). relaxed on failure: the fiber acquires the edge.
   if (w->direction->word.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(w),
-                                                 std::memory_order_seq_cst,
-                                                 std::memory_order_seq_cst)) {
+                                                 std::memory_order_release,
+                                                 std::memory_order_relaxed)) {
     return true;
   }
   waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in unblock()
@@ -164,8 +164,8 @@ bool commit_wait(Wait* base) noexcept {
 bool cancel_wait_net(Wait* base) noexcept {
   auto* w = static_cast<NetWait*>(base);
   auto mine = reinterpret_cast<uintptr_t>(w);
-  // acq_rel: W1.
-  if (!w->direction->word.compare_exchange_strong(mine, kIdle, std::memory_order_acq_rel,
+  // relaxed: decides (W1); the caller has the Wait from elsewhere, and the fiber learns by ready().
+  if (!w->direction->word.compare_exchange_strong(mine, kIdle, std::memory_order_relaxed,
                                                   std::memory_order_relaxed)) {
     return false;
   }
@@ -188,7 +188,8 @@ PollResult state_of(const PollDesc* pd, const Direction& d, Clock clock) noexcep
 // P4, P5. Under the heap's lock.
 G* deadline_fires(Timer* t) noexcept {
   auto* d = static_cast<Direction*>(t->arg);
-  int64_t when = d->deadline_ns.load(std::memory_order_seq_cst);  // seq_cst: P2
+  // relaxed: who moves it comes to the heap's lock behind that.
+  int64_t when = d->deadline_ns.load(std::memory_order_relaxed);
   if (when == kNever || when == kPassed) return nullptr;
   if (when > t->when_ns && when > os::nanotime()) {
     t->when_ns = when;
@@ -197,9 +198,9 @@ G* deadline_fires(Timer* t) noexcept {
   }
   chaos_point(ChaosPoint::poll_deadline_fires);
   // seq_cst: P2. If it fails the deadline is being moved: the mover waits for the heap's lock, finds the
-  // timer disarmed and arms it again.
+  // timer disarmed and arms it again; so relaxed then.
   if (!d->deadline_ns.compare_exchange_strong(when, kPassed, std::memory_order_seq_cst,
-                                              std::memory_order_seq_cst)) {
+                                              std::memory_order_relaxed)) {
     return nullptr;
   }
   return unblock(*d, kIdle, WakeCause::timeout);
@@ -217,7 +218,8 @@ void arm(PollDesc* pd, int mode, int64_t when_ns) noexcept {
 // Registers with the running runtime's epoll instance, once per runtime.
 int attach(PollDesc* pd) noexcept {
   Poller* poller = sched().poller;
-  // acquire: pairs with the release below; whoever waits has an armed timer (P5).
+  // acquire: pairs with the release below; whoever waits has an armed timer (P5). unmodelled: what it
+  // publishes is in the kernel, and behind the heap's lock.
   if (pd->runtime.load(std::memory_order_acquire) == poller->runtime_id) return 0;
   LockGuard guard(pd->lock);
   // relaxed: under the lock.
@@ -226,11 +228,11 @@ int attach(PollDesc* pd) noexcept {
                                   EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, tag(pd));
   if (error < 0) return error;
   for (int mode = 0; mode < 2; ++mode) {
-    // seq_cst: P2. Set before this runtime, or in another one.
-    const int64_t when = pd->direction[mode].deadline_ns.load(std::memory_order_seq_cst);
+    // relaxed: set before this runtime, or in another one; who sets it now arms it himself.
+    const int64_t when = pd->direction[mode].deadline_ns.load(std::memory_order_relaxed);
     if (when != kNever && when != kPassed) arm(pd, mode, when);
   }
-  // release: publishes the registration and the timers.
+  // release: publishes the registration and the timers. unmodelled: as above.
   pd->runtime.store(poller->runtime_id, std::memory_order_release);
   return 0;
 }
@@ -303,9 +305,10 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   chaos_preempt();
   if (chaos_one_in(kNoWaitOneIn)) return PollResult::ready;
   uintptr_t old = kReady;
-  // seq_cst: P1; an edge that was remembered is consumed.
+  // seq_cst: P1; an edge that was remembered is consumed, before the look for a hang-up. relaxed on failure:
+  // nothing is learnt.
   if (d.word.compare_exchange_strong(old, kIdle, std::memory_order_seq_cst,
-                                     std::memory_order_seq_cst)) {
+                                     std::memory_order_relaxed)) {
     return PollResult::ready;
   }
   if (stop_pending()) {
@@ -313,17 +316,19 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
     return PollResult::stopped;
   }
   old = kIdle;
-  // seq_cst: P2, before the look at the flags.
+  // seq_cst: P2, before the look at the flags. relaxed on failure: the store consumes the edge.
   if (!d.word.compare_exchange_strong(old, kWaiting, std::memory_order_seq_cst,
-                                      std::memory_order_seq_cst)) {
+                                      std::memory_order_relaxed)) {
     GORT_CHECK(old == kReady, "P1: two fibers wait for one direction of a descriptor");
-    d.word.store(kIdle, std::memory_order_seq_cst);  // seq_cst: P1, consumes the edge
+    // seq_cst: P1, consumes the edge, before the look for a hang-up.
+    d.word.store(kIdle, std::memory_order_seq_cst);
     return PollResult::ready;
   }
   chaos_point(ChaosPoint::poll_waiting);
   const PollResult after = state_of(pd, d, Clock::trust_timer);
-  if (after != PollResult::ready) {
-    d.word.store(kIdle, std::memory_order_seq_cst);  // seq_cst: P2, we wait no more
+  if (Mem::recheck(after != PollResult::ready)) {
+    // relaxed: we wait no more. An edge that it undoes belongs to an operation that has failed.
+    d.word.store(kIdle, std::memory_order_relaxed);
     return after;
   }
   NetWait w;
@@ -334,8 +339,9 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   w.reason = mode == PollMode::read ? WaitReason::net_read : WaitReason::net_write;
   const WakeCause cause = park(w);
   uintptr_t left = kReady;
-  // seq_cst: P1; the edge that woke us is consumed, one that comes now is left.
-  d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst, std::memory_order_seq_cst);
+  // seq_cst: P1; the edge that woke us is consumed, one that comes now is left. relaxed on failure:
+  // nothing is learnt.
+  d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst, std::memory_order_relaxed);
   if (cause == WakeCause::stopped) mark_stop_delivered();
   return result_of(cause, pd, d);
 }
@@ -368,7 +374,7 @@ void netpoll_evict(PollDesc* pd) noexcept {
   for (Direction& d : pd->direction) {
     if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
   }
-  // seq_cst: P2, behind the flag.
+  // seq_cst: P2, behind the flag. unmodelled: no model has a thread in poll(2).
   if (pd->foreign_waiters.load(std::memory_order_seq_cst) != 0) os::fd_shutdown(pd->fd);
 }
 
@@ -376,8 +382,8 @@ void netpoll_close(PollDesc* pd) noexcept {
   const Visitor visit;
   chaos_point(ChaosPoint::poll_closing);
   for (Timer& t : pd->timer) TimerHeap::stop(&t);
-  // acquire: as in attach().
   if (runtime_alive() &&
+      // acquire: as in attach(). unmodelled: as there.
       pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {
     os::epoll_del(sched().poller->epfd, pd->fd);
   }
@@ -412,13 +418,13 @@ void netpoll_fini(Sched& s) noexcept {
 
 namespace {
 
-// First the descriptor, then the word: a break in between finds the word set and writes nothing,
-// but the exchange, which reads what that break wrote, lets us see what it was for when we look
-// again.
+// First the descriptor, then the word: a break in between finds the word set and writes nothing, but
+// we have yet to look again. relaxed: what a break is for stands behind a lock, or behind a fence
+// (I6) that our next look pairs with.
 void eat_break(Poller* poller) noexcept {
   uint64_t count;
   (void)os::fd_read(poller->wake_fd, &count, sizeof count);
-  poller->wake_pending.exchange(false, std::memory_order_seq_cst);  // seq_cst: see above
+  poller->wake_pending.exchange(false, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -453,15 +459,15 @@ void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
 
 void netpoll_break() noexcept {
   Poller* poller = sched().poller;
-  // seq_cst: one write suffices until the poller has read it.
-  if (poller->wake_pending.exchange(true, std::memory_order_seq_cst)) return;
+  // relaxed: as in eat_break(). One write suffices until the poller has read it.
+  if (poller->wake_pending.exchange(true, std::memory_order_relaxed)) return;
   const uint64_t one = 1;
   (void)os::fd_write(poller->wake_fd, &one, sizeof one);
 }
 
 bool netpoll_wanted() noexcept {
-  // seq_cst: I6; pairs with commit_wait().
-  return sched().poller->waiters.load(std::memory_order_seq_cst) > 0;
+  // relaxed: as in commit_wait().
+  return sched().poller->waiters.load(std::memory_order_relaxed) > 0;
 }
 
 int64_t netpoll_last_ns() noexcept {

@@ -18,7 +18,8 @@ namespace gort {
 struct M;
 
 // A count that its owner raises and anybody reads.
-class Counter {
+template <class Value>
+class CounterOf {
  public:
   void add(uint64_t n = 1) noexcept {
     // relaxed: single writer, readers want a number and nothing else.
@@ -37,14 +38,18 @@ class Counter {
   }
 
  private:
-  Atomic<uint64_t> value_{0};
+  Value value_{0};
 };
+using Counter = CounterOf<Atomic<uint64_t>>;
+using Statistic = CounterOf<Tally<uint64_t>>;
 
 struct PCounters {
-  Counter spawned, ended, switches, parks, wakes, steals, ladders;
+  Counter spawned, ended;
+  Statistic switches, parks, wakes, steals, ladders;
 };
 
-inline constexpr uint32_t kRunqSlots = 256;  // as in Go: overflow moves half to the global queue
+// As in Go: overflow moves half to the global queue.
+inline constexpr uint32_t kRunqSlots = Mem::capacity(256);
 
 struct alignas(64) P {
   int id = 0;

@@ -26,13 +26,14 @@ inline void publish_wait(G* g, Wait* w) noexcept {
 // inspector's count, and looks for a stop request afterwards (S2).
 [[gnu::noinline]] void park_by_commit(M* m, G* g, Wait* w) noexcept {
   g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release below
-  // release: publishes the Wait to requesters (S1).
+  // release: publishes the Wait to requesters (S1). modelled in ParkModel.
   if (w->cancel != nullptr) g->wait.store(w, std::memory_order_release);
   if (w->timer != nullptr) timer_add(m->p, w->timer);
   chaos_point(ChaosPoint::park_committing);
   if (!w->commit(w)) ready(g);  // the wake-up came first; nobody else has seen this Wait
   chaos_point(ChaosPoint::park_committed);
   os::fence_light();  // S2: the commit before the look at stop_requested
+  // modelled in ParkModel.
   if (w->cancel != nullptr && __builtin_expect(Mem::recheck(stop_due(g)), 0)) return cancel_wait(g);
   // release: as in cancel_wait().
   g->inspectors.fetch_sub(1, std::memory_order_release);
@@ -119,7 +120,7 @@ void ready_thread(G* g) noexcept {
 constexpr unsigned kElsewhereOneIn = 2;
 
 void fence() noexcept {
-  // seq_cst: I1 in idle.cpp. unmodelled: the sleep of idle Ms has no model yet.
+  // seq_cst: I1 in idle.cpp. modelled in IdleModel.
   Mem::fence(std::memory_order_seq_cst);
 }
 
@@ -218,8 +219,8 @@ void ready(G* g) noexcept {
     if (old != nullptr) push_queue(p, old);
     return;
   }
-  // seq_cst: publishes the fiber to thieves, and is I1's fence before the look at the idle counts.
-  // unmodelled: the sleep of idle Ms has no model yet.
+  // seq_cst: publishes the fiber to thieves; I1 with the looks of wake_if_idle_lonely().
+  // modelled in IdleModel.
   G* old = p->next.exchange(g, std::memory_order_seq_cst);
   chaos_point(ChaosPoint::ready_queued);
   if (old == nullptr) return wake_if_idle_lonely(p);

@@ -1,6 +1,5 @@
 #include "sched/syscall.hpp"
 
-#include "base/mem.hpp"
 #include "sched/chaos.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
@@ -9,16 +8,11 @@
 namespace gort {
 namespace {
 
-// On g0 of an M without a P: the fiber gets in line for one.
+// On g0 of an M without a P: the fiber gets in line for one, as one that a thread makes ready (I1).
 void queue_after(M*, G* g, void*) noexcept {
-  set_state(g, GState::runnable);
-  Sched& s = sched();
-  {
-    LockGuard guard(s.lock);
-    s.globq.push(g);
-  }
-  Mem::fence(std::memory_order_seq_cst);  // I1 in idle.cpp
-  wake_if_idle();
+  GList one;
+  one.push_back(g);
+  ready_list_global(one);
 }
 
 void count(int change) noexcept {

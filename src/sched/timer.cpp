@@ -49,7 +49,8 @@ void timer_add(P* p, Timer* t) noexcept {
   if (!p->timers.add(t)) return;
   chaos_point(ChaosPoint::timer_added);
   Sched& s = sched();
-  Mem::fence(std::memory_order_seq_cst);  // I6: the timer before the look at the poller
+  // seq_cst: I6, the timer before the look at the poller. modelled in NetpollModel.
+  Mem::fence(std::memory_order_seq_cst);
   // relaxed: behind the fence.
   if (when < s.poll_until_ns.load(std::memory_order_relaxed)) netpoll_break();
 }

@@ -177,13 +177,6 @@ void limit_and_value() {
   check(got == sent, "what was sent was received");
 }
 
-// What is too big for all its runs, or for more preemptions, goes further at random.
-void expect_right_at_random(const std::function<void()>& program) {
-  const uint64_t runs = test::kSanitizers ? 2'000 : 20'000;
-  const model::Result r = model::explore({.random_runs = runs, .seed = 1}, program);
-  EXPECT_FALSE(r.failed) << r;
-}
-
 TEST(ParkModel, HandOver) {
   expect_right({.preemptions = 1}, hand_over);
   expect_right_at_random(hand_over);

@@ -138,8 +138,8 @@ void heavy_fence(Where where) {
 void pause() {
   checker->pause();
 }
-void futex_sleep(LocationId x, uint32_t value, bool has_limit) {
-  checker->futex_sleep(x, value, has_limit);
+SleepEnd futex_sleep(LocationId x, uint32_t value, bool has_limit) {
+  return checker->futex_sleep(x, value, has_limit);
 }
 void futex_wake(LocationId x, uint32_t n) {
   checker->futex_wake(x, n);

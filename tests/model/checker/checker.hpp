@@ -74,6 +74,7 @@ struct Mutant {
 
 struct Options {
   int preemptions = -1;           // < 0: no bound, sleep sets
+  int stale = -1;                 // < 0: any number of reads per run that are not the newest
   uint64_t max_runs = 2'000'000;  // more: Result::complete is false
   uint64_t random_runs = 0;       // > 0: random mode
   uint64_t seed = 1;              // of the random mode; run i has seed + i
@@ -176,7 +177,9 @@ bool recheck_dropped(Where where);
 
 void heavy_fence(Where where = Where::current());
 void pause();
-void futex_sleep(LocationId x, uint32_t value, bool has_limit);
+// How a sleep ended. `time` only when nobody else could go on.
+enum class SleepEnd : uint8_t { other_value, woken, early, time };
+SleepEnd futex_sleep(LocationId x, uint32_t value, bool has_limit);
 void futex_wake(LocationId x, uint32_t n);
 
 }  // namespace model

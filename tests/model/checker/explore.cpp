@@ -64,8 +64,12 @@ uint32_t Checker::take(uint32_t n) {
   return choices_[depth_++].taken;
 }
 
+// What a memory operation does of n possibilities.
 uint32_t Checker::choose(uint32_t n) {
-  return n == 1 ? 0 : take(n);
+  if (n == 1 || stale_left_ == 0) return 0;
+  const uint32_t taken = take(n);
+  if (taken != 0) --stale_left_;
+  return taken;
 }
 
 void Checker::run_once() {
@@ -76,6 +80,7 @@ void Checker::run_once() {
   sleeping_ = 0;
   pruned_ = false;
   preemptions_left_ = options_.preemptions;
+  stale_left_ = options_.stale;
   spurious_left_ = options_.spurious;
   records_.clear();
   for (Fiber& f : fibers_) f.state = State::absent;
@@ -111,9 +116,24 @@ bool Checker::can_go_on(ThreadId t) const {
   return false;
 }
 
+namespace {
+
+struct Threads {
+  std::array<ThreadId, kMaxThreads> list;
+  uint32_t count = 0;
+  void push_back(ThreadId t) { list[count++] = t; }
+  [[nodiscard]] const ThreadId* begin() const { return list.data(); }
+  [[nodiscard]] const ThreadId* end() const { return list.data() + count; }
+  [[nodiscard]] uint32_t size() const { return count; }
+  [[nodiscard]] bool empty() const { return count == 0; }
+  [[nodiscard]] ThreadId operator[](uint32_t i) const { return list[i]; }
+};
+
+}  // namespace
+
 ThreadId Checker::pick_next() {
   if (++steps_ > options_.max_steps) fail("the run does not end");
-  std::vector<ThreadId> possible;
+  Threads possible;
   const bool current_can = can_go_on(current_);
   if (current_can) possible.push_back(current_);
   // Leaving a thread that waits for something is no preemption.
@@ -145,17 +165,17 @@ ThreadId Checker::pick_next() {
     }
   }
   if (options_.preemptions < 0 && options_.random_runs == 0) {
-    std::vector<ThreadId> awake;
+    Threads awake;
     for (const ThreadId t : possible) {
       if ((sleeping_ >> t & 1) == 0) awake.push_back(t);
     }
     if (awake.empty()) {
       pruned_ = true;
     } else {
-      possible = std::move(awake);
+      possible = awake;
     }
   }
-  const uint32_t i = possible.size() == 1 ? 0 : take(static_cast<uint32_t>(possible.size()));
+  const uint32_t i = possible.size() == 1 ? 0 : take(possible.size());
   if (i >= possible.size())
     fail("the run cannot be replayed: the program has changed, or is not deterministic");
   const ThreadId next = possible[i];

@@ -126,10 +126,7 @@ MessageId Memory::insert(ThreadId id, LocationId x, uint64_t value, uint32_t pos
   l.order.insert(l.order.begin() + position, m);
   for (uint32_t p = position; p < l.order.size(); ++p) l.messages[l.order[p]].position = p;
   t.now.view.set(x, m);
-  // Whoever acquires it knows the message itself, and what we, or our last release fence, knew.
-  View itself;
-  itself.set(x, m);
-  join_view(l.messages[m].released.view, itself);
+  // What we, or our last release fence, knew. That the reader knows the message itself, learn() sees to.
   join(l.messages[m].released, releases(order) ? t.now : t.at_release);
   if (order == std::memory_order_seq_cst &&
       l.messages[m].position > l.messages[seq_cst_.of(x)].position) {

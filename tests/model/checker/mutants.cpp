@@ -7,6 +7,15 @@
 namespace model {
 
 std::memory_order Checker::order_at(Where where, Op op, std::memory_order written) {
+  const Call call{where.path, where.line, op, written};
+  const auto known = orders_.find(call);
+  if (known != orders_.end()) return known->second;
+  const std::memory_order order = order_of_new(where, op, written);
+  orders_.emplace(call, order);
+  return order;
+}
+
+std::memory_order Checker::order_of_new(Where where, Op op, std::memory_order written) {
   const std::string_view path = where.path;
   Site site;
   site.file = path.substr(path.rfind('/') + 1);

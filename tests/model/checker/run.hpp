@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "checker/checker.hpp"
@@ -50,6 +51,21 @@ struct Choice {
   uint32_t count = 0;
 };
 
+// A Site as the compiler gives it: several may be one (a header's path in several files).
+struct Call {
+  const char* path;
+  uint32_t line;
+  Op op;
+  std::memory_order order;
+  bool operator==(const Call&) const = default;
+};
+struct HashOfCall {
+  size_t operator()(const Call& c) const noexcept {
+    const auto place = reinterpret_cast<uintptr_t>(c.path) + c.line;
+    return (place * 31 + static_cast<size_t>(c.op)) * 8 + static_cast<size_t>(c.order);
+  }
+};
+
 struct Record {
   ThreadId thread;
   Step step;
@@ -75,7 +91,7 @@ class Checker {
   void after(const Step& step, uint64_t value, std::memory_order order);
   uint32_t choose(uint32_t n);
   void pause();
-  void futex_sleep(LocationId x, uint32_t value, bool has_limit);
+  SleepEnd futex_sleep(LocationId x, uint32_t value, bool has_limit);
   void futex_wake(LocationId x, uint32_t n);
   void heavy_fence(bool real);
   std::memory_order order_at(Where where, Op op, std::memory_order written);
@@ -112,12 +128,15 @@ class Checker {
   std::mt19937_64 random_;
   uint32_t sleeping_ = 0;  // sleep set, one bit per thread
   int preemptions_left_ = 0;
+  int stale_left_ = 0;
   uint32_t spurious_left_ = 0;
   uint32_t steps_ = 0;
   bool pruned_ = false;  // the run has become one that was seen; it only goes to its end
   std::vector<Record> records_;
   Result result_;
+  std::memory_order order_of_new(Where where, Op op, std::memory_order written);
   std::set<Site> sites_;
+  std::unordered_map<Call, std::memory_order, HashOfCall> orders_;  // what order_at() says
 };
 
 // The exploration under way, or nullptr.

@@ -155,7 +155,7 @@ Step futex_step(Op op, LocationId x) {
 
 }  // namespace
 
-void Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
+SleepEnd Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
   const ThreadId self = current_;
   Fiber& f = fibers_[self];
   Step step = futex_step(Op::sleep, x);
@@ -163,7 +163,7 @@ void Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
   memory_.fence(self, std::memory_order_seq_cst);  // the kernel's
   const uint64_t seen = memory_.load_newest(self, x);
   after(step, seen, std::memory_order_relaxed);
-  if (seen != value) return;
+  if (seen != value) return SleepEnd::other_value;
   begin_waiting(f);
   f.state = State::asleep;
   f.asleep_on = x;
@@ -173,10 +173,14 @@ void Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
   step.writes = false;
   step.seq_cst = false;
   before(step);
-  if (!f.woken && !f.newest_only) --spurious_left_;
+  const SleepEnd end = f.woken                      ? SleepEnd::woken
+                       : f.newest_only && has_limit ? SleepEnd::time
+                                                    : SleepEnd::early;
+  if (end == SleepEnd::early && !f.newest_only) --spurious_left_;
   f.state = State::ready;
   memory_.read_newest(self, f.newest_only);
   after(step, f.woken ? 1 : 0, std::memory_order_relaxed);
+  return end;
 }
 
 void Checker::futex_wake(LocationId x, uint32_t n) {

@@ -101,6 +101,10 @@ G* foreign_g() noexcept {
   fatal("no model has foreign threads that wait", __FILE__, __LINE__);
 }
 
+int64_t os::nanotime() noexcept {
+  return 0;
+}
+
 void ModelWorld::let_time_pass(std::initializer_list<ModelFiber*> fibers) {
   M m;
   P p;

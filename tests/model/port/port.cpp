@@ -60,9 +60,6 @@ constinit Atomic<bool> light_fence_is_real{false};
 void fence_heavy() noexcept {
   model::heavy_fence();
 }
-int64_t nanotime() noexcept {
-  return 0;
-}
 void osyield() noexcept {
   cpu_pause();
 }

@@ -8,6 +8,8 @@ namespace gort::detail {
 struct ModelMem {
   template <class T>
   using atomic = model::atomic<T>;
+  template <class T>
+  using tally = std::atomic<T>;
 
   static void fence(std::memory_order order,
                     model::Where where = model::Where::current()) noexcept {
@@ -15,6 +17,8 @@ struct ModelMem {
   }
   static void compiler_fence() noexcept {}
   static constexpr int tries(int) noexcept { return 1; }
+  static constexpr int delays(int) noexcept { return 0; }
+  static constexpr uint32_t capacity(uint32_t) noexcept { return 4; }
   static bool recheck(bool holds, model::Where where = model::Where::current()) noexcept {
     const bool dropped = model::recheck_dropped(where);  // first, so that the site is known
     return holds && !dropped;
@@ -25,6 +29,9 @@ using Mem = ModelMem;
 
 template <class T>
 using Atomic = Mem::atomic<T>;
+
+template <class T>
+using Tally = Mem::tally<T>;
 
 template <class T>
 using Plain = model::var<T>;

@@ -1,0 +1,124 @@
+// The kernel of a world of Ms: one epoll instance, its eventfd, descriptors that get edges, a clock.
+//
+// Its own locks make each call one step. It promises no order of the caller's memory, so there is none: every access here is
+// relaxed. Time passes when nobody can go on, up to the next limit.
+#include <array>
+#include <utility>
+
+#include "base/check.hpp"
+#include "ms/world.hpp"
+#include "os/os.hpp"
+
+namespace gort {
+namespace {
+
+constexpr int kWakeFd = 0;
+constexpr int kFds = 8;
+constexpr int kEpollFd = 100;
+constexpr uint32_t kEpollIn = 1;
+
+struct Registered {
+  uint64_t data = 0;
+  uint32_t wanted = 0;
+  uint32_t pending = 0;  // edges that nobody has fetched
+};
+
+// What is pending, by descriptor, one bit each; the rest belongs to whoever makes the step.
+Atomic<uint32_t> ready{0};
+std::array<Registered, kFds> fds;
+int64_t clock_ns = 0;
+
+}  // namespace
+
+void ModelKernel::begin() {
+  ready.store(0, std::memory_order_relaxed);
+  fds = {};
+  clock_ns = 1;
+}
+
+void ModelKernel::pass_until(int64_t ns) {
+  if (ns > clock_ns) clock_ns = ns;
+}
+
+int64_t ModelKernel::now_ns() {
+  return clock_ns;
+}
+
+void ModelKernel::event(int fd, uint32_t events) {
+  Registered& r = fds[static_cast<size_t>(fd)];
+  ready.fetch_or(1U << fd, std::memory_order_relaxed);
+  r.pending |= events;
+  model::futex_wake(ready.location(), UINT32_MAX);
+}
+
+namespace os {
+
+int64_t nanotime() noexcept {
+  return clock_ns;
+}
+int epoll_create() noexcept {
+  return kEpollFd;
+}
+int eventfd() noexcept {
+  return kWakeFd;
+}
+int epoll_add(int, int fd, uint32_t events, uint64_t data) noexcept {
+  Registered& r = fds[static_cast<size_t>(fd)];
+  r.data = data;
+  r.wanted = events;
+  if (r.pending != 0) ready.fetch_or(1U << fd, std::memory_order_relaxed);
+  return 0;
+}
+int epoll_del(int, int fd) noexcept {
+  fds[static_cast<size_t>(fd)].wanted = 0;
+  return 0;
+}
+void fd_close(int) noexcept {}
+void fd_shutdown(int) noexcept {}
+int poll_fd(int, FdWait, int64_t) noexcept {
+  fatal("no model has foreign threads that poll", __FILE__, __LINE__);
+}
+long fd_read(int, void*, size_t n) noexcept {
+  ready.fetch_and(~(1U << kWakeFd), std::memory_order_relaxed);
+  return static_cast<long>(n);
+}
+long fd_write(int, const void*, size_t n) noexcept {
+  ModelKernel::event(kWakeFd, kEpollIn);
+  return static_cast<long>(n);
+}
+
+int epoll_wait(int, std::span<PollEvent> out, int64_t ns) noexcept {
+  const int64_t until = ns < 0 ? INT64_MAX : clock_ns + ns;
+  for (;;) {
+    // The eventfd is level-triggered: it stays until it is read.
+    const uint32_t seen = ready.fetch_and(1U << kWakeFd, std::memory_order_relaxed);
+    int n = 0;
+    for (int fd = 0; fd < kFds; ++fd) {
+      Registered& r = fds[static_cast<size_t>(fd)];
+      if ((seen >> fd & 1) == 0 || r.wanted == 0) continue;
+      out[static_cast<size_t>(n)].events = fd == kWakeFd ? kEpollIn : std::exchange(r.pending, 0);
+      out[static_cast<size_t>(n)].data = r.data;
+      ++n;
+    }
+    if (n != 0 || ns == 0) return n;
+    switch (model::futex_sleep(ready.location(), 0, ns > 0)) {
+      case model::SleepEnd::time:
+        if (until > clock_ns) clock_ns = until;
+        return 0;
+      case model::SleepEnd::early:
+        return 0;
+      case model::SleepEnd::woken:
+      case model::SleepEnd::other_value:
+        break;
+    }
+  }
+}
+
+int newosproc(mOS&, void (*start)(void*), void* arg, size_t) noexcept {
+  MsWorld::start_thread(start, arg);
+  return 0;
+}
+void minit(mOS&) noexcept {}
+
+}  // namespace os
+}  // namespace gort

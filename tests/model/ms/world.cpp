@@ -1,0 +1,192 @@
+#include "ms/world.hpp"
+
+#include <utility>
+
+#include "base/check.hpp"
+#include "ms/mem/sched/loop.hpp"
+#include "sched/deadlock.hpp"
+#include "sched/netpoll_internal.hpp"
+#include "sched/park.hpp"
+#include "sched/pools.hpp"
+#include "sched/report.hpp"
+#include "sched/spawn.hpp"
+#include "sched/sysmon.hpp"
+
+namespace gort {
+
+MsFiber::MsFiber(std::function<void()> body) : body_(std::move(body)) {
+  g_.state.store(GState::dead, std::memory_order_relaxed);
+  g_.payload = this;
+  own_.emplace([this] {
+    resumed_.wait();
+    this_thread_is(m_);
+    body_();
+    this_thread_is(nullptr);
+    over_ = true;
+    m_->after = nullptr;
+    m_->cur = &m_->g0;
+    left_.set();
+  });
+}
+
+MsFiber::MsFiber(Short, std::function<void()> body) : body_(std::move(body)) {
+  g_.state.store(GState::dead, std::memory_order_relaxed);
+  g_.payload = this;
+}
+
+void MsFiber::join() {
+  ended_.wait();
+  own_.reset();
+}
+
+void MsFiber::run_on(M* m) {
+  m_ = m;
+  set_state(&g_, GState::running);
+  if (own_) {
+    resumed_.set();
+    left_.wait();
+  } else {
+    m->cur = &g_;
+    body_();
+    m->cur = &m->g0;
+    m->after = nullptr;
+    over_ = true;
+  }
+  if (over_) {
+    set_state(&g_, GState::dead);
+    ended_.set();
+  }
+}
+
+M* MsFiber::leave(M* m) {
+  this_thread_is(nullptr);
+  (void)m;
+  left_.set();
+  resumed_.wait();
+  this_thread_is(m_);
+  m_->cur = &g_;
+  return m_;
+}
+
+namespace {
+MsWorld* the_world = nullptr;
+}  // namespace
+
+MsWorld::MsWorld(int procs) {
+  the_world = this;
+  live_sched.store(&sched_, std::memory_order_relaxed);
+  open_for_visitors.store(true, std::memory_order_relaxed);
+  sched_.procs = procs_;
+  sched_.nprocs = procs;
+  sched_.max_threads = 8;
+  for (int i = 0; i < procs; ++i) {
+    procs_[i].id = i;
+    procs_[i].alone = procs == 1;
+    procs_[i].random.seed(static_cast<uint64_t>(i));
+  }
+  ModelKernel::begin();
+  GORT_CHECK(netpoll_init(sched_) == 0, "the model's kernel has no epoll");
+}
+
+MsWorld::~MsWorld() {
+  netpoll_fini(sched_);
+}
+
+void MsWorld::put(int proc, MsFiber& fiber) {
+  set_state(fiber.g(), GState::runnable);
+  push_queue(&procs_[proc], fiber.g());
+}
+
+void MsWorld::put_next(int proc, MsFiber& fiber) {
+  set_state(fiber.g(), GState::runnable);
+  procs_[proc].next.store(fiber.g(), std::memory_order_relaxed);
+}
+
+void MsWorld::start() {
+  for (int i = 0; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
+}
+
+void MsWorld::start_as_first() {
+  M* m = &ms_[0];
+  m_enter(m);
+  m->p = &procs_[0];
+  m->p->m = m;
+  for (int i = 1; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
+}
+
+void MsWorld::start_m(M* m, P* p) {
+  m->next_p = p;
+  m->id = sched_.m_count++;
+  m->all_link = sched_.all_m;
+  sched_.all_m = m;
+  threads_.emplace_back([m] {
+    m_enter(m);
+    m->p = m->next_p;
+    m->p->m = m;
+    m->next_p = nullptr;
+    schedule_loop(m);
+    m_leave();
+  });
+}
+
+void MsWorld::poll() {
+  GList woken;
+  netpoll(0, 0, woken);
+  ready_list(woken);
+}
+
+void MsWorld::start_thread(void (*start)(void*), void* arg) {
+  the_world->threads_.emplace_back([start, arg] { start(arg); });
+}
+
+void MsWorld::finish() {
+  m_leave();
+  {
+    const LockGuard guard(sched_.lock);
+    sched_.phase.store(Phase::exiting, std::memory_order_relaxed);
+  }
+  wake_all_idle();
+  for (model::Thread& t : threads_) t.join();
+}
+
+// ---- The loop -----------------------------------------------------------------------------------------
+
+void schedule_loop(M* m) noexcept {
+  while (G* g = find_runnable(m)) {
+    m->p->counters.switches.add();
+    do {
+      m->cur = g;
+      MsFiber::of(g).run_on(m);
+      // The far side, R1 in park.hpp.
+      if (After after = std::exchange(m->after, nullptr)) after(m, g, m->after_arg);
+      g = m->cur;
+    } while (g != &m->g0);
+  }
+}
+
+void m_enter(M* m) noexcept {
+  static EhGlobals none[model::kMaxThreads];
+  m->g0.kind = GKind::g0;
+  m->cur = &m->g0;
+  m->eh = &none[model::this_thread()];
+  this_thread_is(m);
+}
+
+void m_leave() noexcept {
+  this_thread_is(nullptr);
+}
+
+// ---- What has no part in these models -----------------------------------------------------------------
+
+void wake_sysmon() noexcept {}
+void check_deadlock() noexcept {}
+void exit_if_last() noexcept {}
+void for_each_slot_raw(void (*)(void*, std::byte*), void*) noexcept {
+  fatal("no model has slots", __FILE__, __LINE__);
+}
+void report_no_thread(int, int) noexcept {}
+G* foreign_g() noexcept {
+  fatal("no model has foreign threads that wait", __FILE__, __LINE__);
+}
+
+}  // namespace gort

@@ -1,0 +1,90 @@
+// A world of Ms under the checker: the shipped find.cpp, idle.cpp, park.cpp, netpoll.cpp, timer.cpp and syscall.cpp,
+// with Ms that go round and sleep, and a kernel that knows futexes, epoll and an eventfd.
+//
+// While a fiber runs, its thread of the checker is its M, and the M's own thread waits; so a fiber goes on
+// wherever it is found. There is no sysmon: what it would find 10 ms later counts as lost.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "checker/atomic.hpp"
+#include "port/port.hpp"
+#include "sched/g.hpp"
+#include "sched/m.hpp"
+#include "sched/p.hpp"
+#include "sched/sched.hpp"
+
+namespace gort {
+
+class MsFiber {
+ public:
+  // A fiber that waits: a thread of its own.
+  explicit MsFiber(std::function<void()> body);
+  // One that runs to its end at once, on the thread of the M that finds it.
+  struct Short {};
+  MsFiber(Short, std::function<void()> body);
+
+  [[nodiscard]] G* g() noexcept { return &g_; }
+  [[nodiscard]] bool over() const noexcept { return over_; }
+  // For a program's other threads: waits for its end.
+  void join();
+
+  // For the loop.
+  static MsFiber& of(G* g) noexcept { return *static_cast<MsFiber*>(g->payload); }
+  void run_on(M* m);  // until it leaves
+  M* leave(M* m);     // returns on the M that has found it again
+
+ private:
+  const std::function<void()> body_;
+  G g_;
+  M* m_ = nullptr;
+  bool over_ = false;
+  model::Event resumed_;
+  model::Event left_;
+  model::Event ended_;
+  std::optional<model::Thread> own_;
+};
+
+class MsWorld {
+ public:
+  // Ps, and the same number of Ms, each of which starts with one.
+  explicit MsWorld(int procs);
+  ~MsWorld();
+
+  // Puts a fiber that is ready into a P's queue, before start().
+  void put(int proc, MsFiber& fiber);
+  // P::next instead.
+  void put_next(int proc, MsFiber& fiber);
+  void start();
+  // The program's own thread is the M of the first P from here on, in place of one that goes round.
+  void start_as_first();
+  // What sysmon does for descriptors, on the program's own thread.
+  static void poll();
+  // The end of run(): once the fibers have ended.
+  void finish();
+
+  // For newosproc(): the thread of one more M.
+  static void start_thread(void (*start)(void*), void* arg);
+
+ private:
+  void start_m(M* m, P* p);
+  static constexpr int kProcsMax = 3;
+  Sched sched_;
+  P procs_[kProcsMax];
+  M ms_[kProcsMax];
+  std::vector<model::Thread> threads_;
+};
+
+// The kernel's side.
+struct ModelKernel {
+  static void begin();
+  // An edge of a descriptor (1 to 7), with epoll's bits.
+  static void event(int fd, uint32_t events);
+  static int64_t now_ns();
+  // Time passes while threads are at work.
+  static void pass_until(int64_t ns);
+};
+
+}  // namespace gort
