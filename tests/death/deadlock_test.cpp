@@ -105,7 +105,7 @@ TEST_P(DeadlockDeathTest, ConcernsARunOfAnEmbeddedRuntime) {
       ExitedWithCode(kDeadlock), "gort: deadlock");
 }
 
-// A thread of the program could still wake somebody; once it has ended, nobody can.
+// D3: a thread of the program could still wake somebody; once it has ended, nobody can.
 TEST_P(DeadlockDeathTest, WaitsForForeignThreads) {
   EXPECT_EXIT(
       {
@@ -154,6 +154,7 @@ TEST_P(DeadlockDeathTest, WhatWasPrintedBeforeIsNotLost) {
       ExitedWithCode(kDeadlock), "said before\ngort: deadlock");
 }
 
+// D1, D2, D4, D5: nobody runs, sleeps or blocks, somebody is in run(), and fibers are left.
 TEST_P(DeadlockDeathTest, IsNoneWhileSomebodySleepsOrBlocks) {
   EXPECT_EXIT(
       {
@@ -165,10 +166,12 @@ TEST_P(DeadlockDeathTest, IsNoneWhileSomebodySleepsOrBlocks) {
             auto b = spawn([] { blocking([] { std::this_thread::sleep_for(2ms); }); });
             a.join();
             b.join();
+            // Now everybody else is asleep for good, while one fiber runs.
+            spawn([] { test::spin_until([] { return false; }, 2ms); }).join();
           });
         }
         runtime rt(opts());
-        rt.run([] {});
+        for (int i = 0; i < 50; ++i) rt.run([] {});
         std::this_thread::sleep_for(200ms);  // the subject: an idle embedded runtime is no deadlock
         _exit(0);
       },

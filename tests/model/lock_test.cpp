@@ -221,6 +221,7 @@ void unbiased_turns() {
   this_thread_is(nullptr);
 }
 
+// H2, H3, H4: of the P and who ends the bias one sees the other, at any moment.
 TEST(ParkLockModel, TheBiasEnds) {
   expect_right({.preemptions = 3}, biased_turns<1, 1>);
   expect_right({.preemptions = 3}, biased_turns<2, 1>);

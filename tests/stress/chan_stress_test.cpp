@@ -59,6 +59,7 @@ TEST_P(ChanStress, TimedSendsAndReceivesLoseNothing) {
   });
 }
 
+// C2 in chan.cpp: of a partner and a stop request one takes the Wait out.
 TEST_P(ChanStress, StopRacesWithPartners) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {

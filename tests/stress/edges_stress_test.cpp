@@ -75,6 +75,7 @@ TEST_P(EdgesStress, SleepsWhileUnwinding) {
 }
 
 // The last wake-up comes from a foreign thread, which may still be on its way out when run() ends.
+// U1 in sched.hpp: it is a visitor, and Sched waits for it.
 TEST_P(EdgesStress, AForeignCloseMayEndTheRun) {
   for (int i = 0; i < (test::kTsan ? 80 : 300); ++i) {
     const chan<int> c;
@@ -90,6 +91,7 @@ TEST_P(EdgesStress, AForeignCloseMayEndTheRun) {
 }
 
 // A spawn from a foreign thread either comes in time, and its fiber runs, or says that it does not.
+// B4 in spawn.cpp: no fiber that was counted is missed by the end.
 TEST_P(EdgesStress, ForeignSpawnsRaceWithTheEnd) {
   for (int i = 0; i < 300; ++i) {
     std::atomic<int> started{0};

@@ -137,6 +137,7 @@ TEST(ParkLockStress, ChannelsOfOnePMeetThreads) {
 }
 
 // A bias outlives the runtime it was given in: the next one's only P has it, too; several Ps end it.
+// H1: who holds the only P changes, even its runtime; it is one at a time.
 TEST(ParkLockStress, ChannelsGoFromRuntimeToRuntime) {
   for (int turn = 0; turn < test::many(200); ++turn) {
     chan<int> c = chan<int>::nil();

@@ -140,6 +140,7 @@ TEST_P(SchedStress, StopRacesWithTimers) {
   });
 }
 
+// B3 in spawn.cpp: the end, a joiner and a stop request meet in one word.
 TEST_P(SchedStress, StopRacesWithJoins) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {
@@ -271,6 +272,7 @@ TEST_P(SchedStress, BlockingAmongSleepers) {
 }
 
 // Many short runs that end in the middle of everything.
+// I5 in idle.cpp: each idle M is told to exit once, or its join hangs.
 TEST_P(SchedStress, ShutdownRacesWithEverything) {
   const uint64_t seed = test::test_seed();
   Random random(seed);
@@ -342,6 +344,7 @@ TEST_P(SchedStress, StealStorm) {
 }
 
 // All asleep, woken, asleep: each round needs a wake-up that must not get lost.
+// I1, I2 in idle.cpp.
 TEST_P(SchedStress, FallingAsleepAgainAndAgain) {
   in_fibers([] {
     const Clock clock;

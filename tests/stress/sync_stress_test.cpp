@@ -63,6 +63,7 @@ GORT_ON_EVERY_PROCS(SyncStress);
 // limit has just passed must reach another. Counted under the mutex: `lasting` waiters without a
 // limit; a notify is sent only if one of them is queued for certain, and at the end each was
 // received once.
+// CV3, PL4: also one that comes before the waiter sleeps.
 TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
   Seeds seeds;
   mutex m;
@@ -148,6 +149,7 @@ TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
 }
 
 // notify_all against time limits, with the condition_variable destroyed right after it.
+// PL2: whoever was taken out in vain has been left alone before it goes on.
 TEST_P(SyncStress, DestroyedUnderTimedWaits) {
   Seeds seeds;
   auto random = seeds.next();

@@ -45,7 +45,7 @@ const unsigned long* find_auxv(int argc, char** argv) noexcept {
 
 }  // namespace
 
-// With argv from main the vector is found behind it; sysargs(0, nullptr) takes the way of a
+// A2: called before the first M exists. With argv from main the vector is found behind it; sysargs(0, nullptr) takes the way of a
 // library.
 void sysargs(int argc, char** argv) noexcept {
   saved_argc = argc;
@@ -112,6 +112,7 @@ const AuxvFacts& auxv_facts() noexcept {
   return facts;
 }
 
+// Allocates, for people (A1).
 std::map<unsigned long, unsigned long> auxv_map() {
   std::map<unsigned long, unsigned long> out;
   for (const unsigned long* p = auxvreadbuf; p[0] != AT_NULL; p += 2) out[p[0]] = p[1];

@@ -32,7 +32,7 @@ bool list_has(std::string_view list, std::string_view word) noexcept {
   return false;
 }
 
-// A path in a fixed buffer, always ended by a zero.
+// A path in a fixed buffer (CG1), always ended by a zero.
 struct Path {
   char text[kPathBytes];
   size_t n = 0;

@@ -176,7 +176,7 @@ std::map<std::string, std::string> read_environment() {
   return out;
 }
 
-// Each complaint once per process.
+// Each complaint once per process (SE1).
 void report(const std::vector<std::string>& complaints) {
   static std::mutex mutex;
   static std::set<std::string> reported;

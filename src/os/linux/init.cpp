@@ -16,7 +16,7 @@ namespace {
 constexpr char kMaxMapCountPath[] = "/proc/sys/vm/max_map_count";
 constexpr char kMeminfoPath[] = "/proc/meminfo";
 
-SystemInfo info;
+SystemInfo info;  // O1
 
 size_t power_of_two_or_zero(uint64_t n) noexcept {
   return std::has_single_bit(n) ? n : 0;

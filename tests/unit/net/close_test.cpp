@@ -21,6 +21,7 @@ std::error_code read_error(tcp_stream& s) {
   return ec;
 }
 
+// FD1, FD2 in fd.hpp: who was under way is woken, nobody begins any more, the descriptor goes last.
 TEST_P(Close, WakesAReaderAndThoseBehindIt) {
   in_fibers([] {
     Pair p = connected_pair();
@@ -81,6 +82,7 @@ TEST_P(Close, FromAForeignThread) {
   });
 }
 
+// P3 in netpoll.cpp: records are used again while events of their former lives may be under way.
 TEST_P(Close, OfEverythingAtOnceByMany) {
   in_fibers([] {
     for (int i = 0; i < 200; ++i) {
@@ -132,6 +134,7 @@ TEST_P(Close, StopRequestEndsARead) {
 }
 
 // The first in the queue is stopped; the others keep their places.
+// FD3 in fd.hpp.
 TEST_P(Close, StopRequestEndsAWaitForTheTurn) {
   in_fibers([] {
     Pair p = connected_pair();

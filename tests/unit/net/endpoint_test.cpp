@@ -1,3 +1,4 @@
+// endpoint and resolve(): addresses from and to text, names, errors.
 #include <gtest/gtest.h>
 #include <netdb.h>
 

@@ -110,6 +110,7 @@ TEST_P(Tcp, EndThatComesWithLaterDataIsSeen) {
 }
 
 // E1: after a short read the next one waits for an edge, and the edge comes.
+// P1: nor is one lost that comes while the reader is about to wait.
 TEST_P(Tcp, ShortReadsLoseNothing) {
   in_fibers([] {
     Pair p = connected_pair();

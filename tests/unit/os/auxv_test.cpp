@@ -165,6 +165,7 @@ TEST(Auxv, MincoreWantsAnAlignedAddress) {
 
 // ---- init ---------------------------------------------------------------------------------------
 
+// O1: a second osinit() changes nothing.
 TEST(Init, IsIdempotentAndThreadSafe) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; i++) threads.emplace_back(osinit);
@@ -226,6 +227,7 @@ TEST(Init, ParseDecimal) {
 
 // ---- random -------------------------------------------------------------------------------------
 
+// RN1: what is handed out is as strong as this function of the kernel's bytes.
 TEST(Random, SipHashReferenceVector) {
   // Key 00..0f, message 00..0f: row 16 of vectors.h in the authors' reference implementation is
   // db 9b c2 57 7f cc 2a 3f.

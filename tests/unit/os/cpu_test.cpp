@@ -129,6 +129,7 @@ TEST(Cgroup, OwnGroupOnV2) {
             3u);
 }
 
+// CG2.
 TEST(Cgroup, TheSmallestOfAllAncestors) {
   Files files{{"/proc/self/cgroup", "0::/a/b/c\n"},
               {"/proc/self/mountinfo", kV2Mount},
@@ -167,6 +168,7 @@ TEST(Cgroup, HybridTakesTheSmaller) {
             2u);
 }
 
+// CG3.
 TEST(Cgroup, NothingToReadIsNoLimit) {
   EXPECT_EQ(quota_on({}), 0u);
   EXPECT_EQ(quota_on({{"/proc/self/cgroup", "0::/a\n"}}), 0u);

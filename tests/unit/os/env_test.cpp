@@ -235,6 +235,7 @@ TEST(Settings, ComplaintsAreSafeToPrint) {
   EXPECT_NE(complaint("GORT_" + std::string(1000, 'X'), "1"), "");
 }
 
+// SE1.
 TEST(Settings, EachComplaintIsReportedOnce) {
   ASSERT_EQ(::setenv("GORT_PROCS", "many", 1), 0);
   ::testing::internal::CaptureStderr();

@@ -1,5 +1,7 @@
 // fence: the asymmetric pair orders a store before a load on both sides (Dekker's litmus).
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
@@ -46,6 +48,22 @@ TEST(Fence, StoreBeforeLoadOnBothSides) {
   }
   light.join();
   EXPECT_EQ(both_zero, 0);
+}
+
+// FE2. A process of its own: here osinit() has been called long since.
+TEST(FenceDeathTest, LightFencesAreRealUntilTheHeavyOneIs) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        if (!light_fence_is_real.load(std::memory_order_relaxed)) _exit(1);
+        osinit();
+        const bool refused = syscall(SYS_membarrier, 0, 0, 0) < 0;
+        const bool real = light_fence_is_real.load(std::memory_order_relaxed);
+        osinit();
+        if (real != light_fence_is_real.load(std::memory_order_relaxed)) _exit(2);
+        _exit(real == refused ? 0 : 3);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -72,6 +72,7 @@ struct CountsItsEnd {
 thread_local CountsItsEnd counts_its_end;
 thread_local int plain_thread_local = 42;
 
+// TS1: no stack is handed out whose thread is alive.
 TEST_P(LibcThread, ThreadLocalsAreOwnFreshAndDestroyed) {
   constexpr int kRounds = 3;  // later rounds run on stacks that were used before
   destroyed = 0;
@@ -567,6 +568,7 @@ TEST(GlibcThread, CountsAndListsAreAsBefore) {
   EXPECT_EQ(std::atomic_ref<unsigned>(*layout.threads).load(), threads_before);
 }
 
+// TS2.
 TEST(GlibcThread, AStackThatWasUsedIsZeroWhereItMust) {
   const std::string obstacle = backend_obstacle(ThreadBackend::clone);
   if (!obstacle.empty()) GTEST_SKIP() << obstacle;

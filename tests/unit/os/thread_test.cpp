@@ -327,6 +327,7 @@ TEST(ThreadChoice, IsMadeOnce) {
   });
 }
 
+// TC1.
 TEST(ThreadChoice, ManyThreadsMayAskForItAtOnce) {
   in_child([] {
     std::atomic<int> made{0};
@@ -344,6 +345,7 @@ TEST(ThreadChoice, ManyThreadsMayAskForItAtOnce) {
   });
 }
 
+// TC2.
 TEST(ThreadChoice, ARefusedForceIsAnErrorAndNoSilentFallback) {
   in_child([] {
     setenv("LD_PRELOAD", "/usr/libexec/valgrind/vgpreload_core-amd64-linux.so", 1);
@@ -422,6 +424,7 @@ TEST_F(SelfCheck, PassesAsItIs) {
   EXPECT_EQ(glibc_check(layout_, stack_, entry_), "");
 }
 
+// TL1: the table is not enough.
 TEST_F(SelfCheck, AWrongOffsetIsSeen) {
   const struct {
     const char* field;
@@ -460,6 +463,7 @@ TEST_F(SelfCheck, AWrongListIsSeen) {
   EXPECT_EQ(probe(), "this thread is not on glibc's lists");
 }
 
+// TL2: a field that a new thread has, and the table does not, is seen.
 TEST_F(SelfCheck, ADifferentDescriptorIsSeen) {
   ASSERT_EQ(probe(), "");
   const auto raw = std::make_unique<GlibcSnapshot>(entry_.snapshot);

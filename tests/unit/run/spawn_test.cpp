@@ -113,6 +113,7 @@ TEST_P(Spawn, TheDestructorStopsAndJoins) {
   });
 }
 
+// B2: the handle goes first, and the fiber's own end recycles its slot.
 TEST_P(Spawn, ADetachedFiberGoesOn) {
   in_fibers([] {
     std::atomic<bool> go_on{false};
@@ -265,6 +266,7 @@ TEST_P(Spawn, AThrowingCopyStartsNothing) {
 }
 
 // A result may need to wait to be destroyed, also when nobody asks for it: a task inside a task.
+// B5: by the fiber's end, and by the handle.
 TEST_P(Spawn, AForgottenResultMayWaitInItsDestructor) {
   in_fibers([] {
     std::atomic<int> inner_stopped{0};

@@ -323,6 +323,7 @@ TEST(StackPool, WhatIsWarmAllTheTimeIsUnused) {
   EXPECT_EQ(pool.warm_unused(), 6u);
 }
 
+// K3.
 TEST(StackPool, ForEachVisitsWhatIsOutOrWarm) {
   StackPool pool(kStack);
   const auto visited = [&] {

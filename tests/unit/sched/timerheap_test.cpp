@@ -117,6 +117,7 @@ TEST(TimerHeap, ATimerMayArmItselfAgain) {
   EXPECT_EQ(a.fires.load(), 2);
 }
 
+// T1, T3: the index follows each move; next_when() is the least that is left.
 TEST(TimerHeap, DisarmsRandomOnesInTheMiddle) {
   std::mt19937 random(2);
   TimerHeap heap;

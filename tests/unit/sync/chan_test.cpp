@@ -89,6 +89,7 @@ TEST_P(Chan, OverAlignedElements) {
   });
 }
 
+// C3, C4.
 TEST_P(Chan, CloseWakesAllWaiters) {
   in_fibers([] {
     const chan<int> c;
@@ -196,6 +197,7 @@ TEST(ChanWithoutRuntime, ThreadsAlone) {
   EXPECT_EQ(silent.recv_for(out, 1ms), op_status::timeout);
 }
 
+// C1: nobody waits while his partner does.
 TEST_P(Chan, ManyProducersManyConsumersLoseNothing) {
   in_fibers([] {
     for (const size_t capacity : {0U, 1U, 16U}) {

@@ -31,6 +31,7 @@ constinit condition_variable static_condition;
 class ConditionVariable : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(ConditionVariable);
 
+// CV1: the flag stays set until the last one has been notified.
 TEST_P(ConditionVariable, NotifyOneWakesTheOldestWaiter) {
   in_fibers([] {
     mutex m;

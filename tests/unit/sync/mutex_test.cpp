@@ -108,6 +108,7 @@ TEST_P(Mutex, ScopedLocksInOppositeOrderDoNotDeadlock) {
   });
 }
 
+// M1, M3: an unlock that misses a queued waiter would leave it there for ever.
 TEST_P(Mutex, ExcludesFibersAndThreads) {
   constexpr int kRounds = 2000;
   int count = 0;
@@ -248,6 +249,7 @@ TEST_P(Mutex, AFiberDoesNotStarveBesideAThread) {
 }
 
 // M5. The classical test: whoever drops the last reference under the mutex destroys it.
+// PL3: the waker touches the table only from there on.
 TEST_P(Mutex, MayBeDestroyedByItsLastOwner) {
   struct Shared {
     mutex m;

@@ -78,6 +78,7 @@ TEST_P(WaitGroup, ReleasesFibersAndThreads) {
   });
 }
 
+// WG1: with the mark and without.
 TEST_P(WaitGroup, BelowZeroThrowsAndLeavesItUnchanged) {
   in_fibers([] {
     wait_group wg;
