@@ -43,9 +43,9 @@ int Fd::prepare(PollMode mode) {
   const bool wait = known == Readiness::refused ||
                     (known == Readiness::exhausted && !netpoll_hangup_seen(poll_));  // E2
   const PollResult r = wait ? netpoll_wait(poll_, mode) : netpoll_check(poll_, mode);
+  known = Readiness::unknown;  // also when the wait ends otherwise: it may have taken an edge (P1)
   switch (r) {
     case PollResult::ready:
-      known = Readiness::unknown;
       return 0;
     case PollResult::timeout:
       return -ETIMEDOUT;

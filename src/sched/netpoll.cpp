@@ -6,7 +6,9 @@
 //     Wait*     a fiber is parked; whoever takes it out of the word wakes it (W1)
 //
 //   P1  Edges are not lost: an edge that finds no Wait leaves kReady, and a fiber that is about to
-//       park finds it (the commit's compare-and-swap from kWaiting fails).
+//       park finds it (the commit's compare-and-swap from kWaiting fails). A wait that ends by
+//       deadline, close or stop may take along an edge that comes at the same time: its caller asks
+//       the kernel before it waits again.
 //   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then
 //       looks at the flags (seq_cst on both sides), so one of the two sees the other.
 //   P3  A descriptor record is never freed while its runtime lives. The kernel's event carries the
@@ -327,7 +329,7 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   chaos_point(ChaosPoint::poll_waiting);
   const PollResult after = state_of(pd, d, Clock::trust_timer);
   if (Mem::recheck(after != PollResult::ready)) {
-    // relaxed: we wait no more. An edge that it undoes belongs to an operation that has failed.
+    // relaxed: we wait no more. An edge may go with it (P1).
     d.word.store(kIdle, std::memory_order_relaxed);
     return after;
   }
@@ -339,8 +341,8 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   w.reason = mode == PollMode::read ? WaitReason::net_read : WaitReason::net_write;
   const WakeCause cause = park(w);
   uintptr_t left = kReady;
-  // seq_cst: P1; the edge that woke us is consumed, one that comes now is left. relaxed on failure:
-  // nothing is learnt.
+  // seq_cst: P1; consumes the edge that woke us, or one that came since the wait ended otherwise. relaxed
+  // on failure: nothing is learnt.
   d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst, std::memory_order_relaxed);
   if (cause == WakeCause::stopped) mark_stop_delivered();
   return result_of(cause, pd, d);

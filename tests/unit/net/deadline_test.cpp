@@ -119,6 +119,39 @@ TEST_P(Deadline, InThePastEndsAReadUnderWay) {
   });
 }
 
+// P1 in netpoll.cpp: data comes when the deadline has ended the wait, and the reader has not run yet.
+// With one proc always: the timer is due and the descriptor ready when the test's fiber parks.
+TEST_P(Deadline, DataThatComesWithItIsThereForTheNextRead) {
+  in_fibers([] {
+    Pair other = connected_pair();  // its reader keeps the poller at work
+    auto waits = gort::spawn([&] { EXPECT_EQ(read_string(other.server, 1), "z"); });
+    for (int round = 0; round < 20; ++round) {
+      Pair p = connected_pair();
+      p.client.write("x");
+      char buffer[8];
+      ASSERT_EQ(p.server.read_some(buffer), 1U);  // short: the next one waits without asking
+      const time_point limit = in(std::chrono::milliseconds(2));
+      p.server.set_deadline(limit);
+      std::error_code ec;
+      size_t n = 0;
+      auto reader = gort::spawn([&] { n = p.server.read_some(buffer, ec); });
+      let_others_run();
+      while (std::chrono::steady_clock::now() <= limit) {
+      }
+      p.client.write("y");
+      reader.get();
+      if (ec == std::errc::timed_out) {
+        p.server.set_deadline(in(std::chrono::seconds(5)));
+        n = p.server.read_some(buffer, ec);
+      }
+      ASSERT_EQ(ec, std::error_code{}) << "the edge was lost, round " << round;
+      ASSERT_EQ(n, 1U);
+    }
+    other.client.write("z");
+    waits.get();
+  });
+}
+
 // On a machine so busy that the first deadline passes before it is moved, the attempt is repeated.
 TEST_P(Deadline, CanBeMovedLaterUnderWay) {
   in_fibers([] {
