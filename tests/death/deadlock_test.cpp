@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/fiber.hpp"
 #include "gort/mutex.hpp"
 #include "gort/run.hpp"
@@ -172,6 +173,7 @@ TEST_P(DeadlockDeathTest, IsNoneWhileSomebodySleepsOrBlocks) {
         }
         runtime rt(opts());
         for (int i = 0; i < 50; ++i) rt.run([] {});
+        auto waits = rt.spawn([] { (void)chan<int>().recv(); });
         std::this_thread::sleep_for(200ms);  // the subject: an idle embedded runtime is no deadlock
         _exit(0);
       },
