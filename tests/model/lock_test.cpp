@@ -204,6 +204,30 @@ void biased_turns() {
   this_thread_is(nullptr);
 }
 
+// H5: the last one ends the lock right after its own unlock, the P or another thread.
+void last_one_ends_a_biased_one() {
+  struct Object {
+    ParkLock lock;
+    var<int> users{2};
+  };
+  alignas(Object) std::byte memory[sizeof(Object)];
+  this_thread_is(&lone_m());
+  auto* const o = new (memory) Object;
+  o->lock.bias();
+  const auto leave = [o] {
+    o->lock.lock();
+    o->users = o->users - 1;
+    const bool last = o->users == 0;
+    o->lock.unlock();
+    if (last) o->~Object();
+  };
+  {
+    Thread t(leave);
+    leave();
+  }
+  this_thread_is(nullptr);
+}
+
 // Without a bias it is a Lock.
 void unbiased_turns() {
   ParkLock l;
@@ -231,6 +255,9 @@ TEST(ParkLockModel, TwoEndTheBias) {
   const uint64_t runs = test::kSanitizers ? 2'000 : 50'000;
   const model::Result r = model::explore({.random_runs = runs, .seed = 1}, biased_turns<3, 2>);
   EXPECT_FALSE(r.failed) << r;
+}
+TEST(ParkLockModel, TheLastOneMayEndIt) {
+  expect_right({.preemptions = 3}, last_one_ends_a_biased_one);
 }
 TEST(ParkLockModel, NoBias) {
   expect_right({.preemptions = 3}, unbiased_turns);
