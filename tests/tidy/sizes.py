@@ -1,4 +1,6 @@
 """sizes: lines of files and functions. What is too long today may get shorter only."""
+import re
+
 from source import closing
 from tree import Finding
 
@@ -7,6 +9,7 @@ FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 
 _NOT_A_FUNCTION = {"alignas", "__attribute__", "decltype", "noexcept", "requires", "explicit", "asm"}
+_MACRO = re.compile(r"[A-Z][A-Z0-9_]+$")  # an attribute, as GORT_API
 _SCOPES = {"namespace", "class", "struct", "union", "enum", "extern"}
 
 
@@ -22,9 +25,9 @@ def _name(head):
             return "".join(x.text for x in head[i:end])
         if t.text == "(" and i:
             before = head[i - 1]
-            if before.kind == "word" and before.text not in _NOT_A_FUNCTION:
-                if before.text.startswith("TEST"):
-                    return "".join(x.text for x in head[i - 1 : closing(head, i) + 1])
+            if before.text.startswith("TEST"):
+                return "".join(x.text for x in head[i - 1 : closing(head, i) + 1])
+            if before.kind == "word" and before.text not in _NOT_A_FUNCTION and not _MACRO.match(before.text):
                 start = i - 1
                 while start >= 2 and head[start - 1].text in ("::", "~"):
                     start -= 2 if head[start - 1].text == "::" else 1

@@ -149,8 +149,9 @@ class SizesTest(RuleTest):
             "namespace a::b {\n",
             "struct A {\n A() noexcept : b_{1}, c_(2) {}\n",
             "template <class T>\nclass A : public B<T> {\n public:\n",
+            'class GORT_CAPABILITY("lock") A {\n',
         ):
-            self.assertEqual(len(self.check(head + function("f", 90) + "}\n")), 1, head)
+            self.assertEqual([f.text.split()[0] for f in self.check(head + function("f", 90) + "}\n")], ["f"], head)
         long = "  work();\n" * 80
         for head, name in (
             ("A::A(int b)\n    : b_(b), c_{b} {\n", "A::A"),
@@ -158,6 +159,7 @@ class SizesTest(RuleTest):
             ("bool operator==(const A& a, const A& b) noexcept {\n", "operator=="),
             ("TEST_P(Some, Case) {\n", "TEST_P(Some,Case)"),
             ('extern "C" void g(void) {\n', "g"),
+            ("GORT_API(1) int k() GORT_REQUIRES(lock) {\n", "k"),
             ("__attribute__((noinline)) void h() {\n", "h"),
         ):
             found = self.check(head + long + "}\n")
