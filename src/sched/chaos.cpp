@@ -42,15 +42,16 @@ constexpr uint64_t kWideStream = ~uint64_t{0};
 // The start of a stream: Z4. splitmix64's finish separates neighbouring numbers.
 uint64_t stream(uint64_t number) noexcept {
   Random mix;
-  mix.seed(chaos_seed.load(std::memory_order_relaxed));
+  mix.seed(chaos_seed.load(std::memory_order_relaxed));  // relaxed: see chaos_seed
   mix.seed(mix.next() ^ number);
-  mix.seed(mix.next() ^ chaos_run.load(std::memory_order_relaxed));
+  mix.seed(mix.next() ^ chaos_run.load(std::memory_order_relaxed));  // relaxed: the same
   return mix.next();
 }
 
 uint64_t number_of_this_thread() noexcept {
   const M* m = current_m();
   if (m != nullptr) return static_cast<uint64_t>(m->id);
+  // relaxed: uniqueness is all.
   return kForeignStreams + foreign_streams.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -71,6 +72,7 @@ void sleep_ns(int64_t ns) noexcept {
 }  // namespace
 
 void chaos_begin(uint64_t seed, uint32_t run) noexcept {
+  // relaxed, all of these: threads that come later find them behind their start.
   chaos_seed.store(seed, std::memory_order_relaxed);
   chaos_run.store(run, std::memory_order_relaxed);
   foreign_streams.store(0, std::memory_order_relaxed);
@@ -79,12 +81,13 @@ void chaos_begin(uint64_t seed, uint32_t run) noexcept {
 }
 
 void chaos_end() noexcept {
+  // relaxed: the runtime has no threads any more.
   chaos_on.store(false, std::memory_order_relaxed);
 }
 
 [[gnu::noinline]] uint64_t chaos_number() noexcept {
   ThreadRandom& mine = thread_random();
-  const uint32_t run = chaos_run.load(std::memory_order_relaxed);
+  const uint32_t run = chaos_run.load(std::memory_order_relaxed);  // relaxed: see chaos_seed
   if (mine.run != run) {
     mine.run = run;
     mine.random.seed(stream(number_of_this_thread()));
@@ -95,6 +98,7 @@ void chaos_end() noexcept {
 [[gnu::noinline]] void chaos_delay(ChaosPoint where) noexcept {
   const uint64_t number = chaos_number();
   const uint64_t bit = uint64_t{1} << static_cast<unsigned>(where);
+  // relaxed: see chaos_seed.
   const Odds odds = (wide_points.load(std::memory_order_relaxed) & bit) != 0 ? kWide : kUsual;
   const uint64_t drawn = number % kOdds;
   const uint64_t amount = number / kOdds;  // the bits that the draw has left

@@ -91,7 +91,7 @@ enum class ChaosPoint : uint8_t {
   run_ending,
   door_closed,
   visitor_entered,
-  // locks and sync (L1, H3, K2, K4, M2)
+  // locks and sync (L1, H3, PL2, PL4, M2)
   lock_held,
   lock_released,
   lock_slow,
@@ -129,14 +129,15 @@ void chaos_end() noexcept;
 void chaos_delay(ChaosPoint where) noexcept;
 [[nodiscard]] uint64_t chaos_number() noexcept;
 
-// Perhaps makes others faster than this thread: a short spin, the processor given up, a sleep.
+// Perhaps makes others faster than this thread: a short spin, the processor given up, a sleep (Z3).
+// Nothing in a build that is not checked (Z2).
 inline void chaos_point([[maybe_unused]] ChaosPoint where) noexcept {
   if constexpr (kChecked) {
     if (chaos()) chaos_delay(where);
   }
 }
 
-// True once in n times under chaos, else never.
+// True once in n times under chaos, else never. What it chooses might be chosen anyway (Z1).
 [[nodiscard]] inline bool chaos_one_in([[maybe_unused]] unsigned n) noexcept {
   if constexpr (kChecked) {
     return chaos() && chaos_number() % n == 0;

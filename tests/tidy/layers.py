@@ -21,7 +21,7 @@ RANKS = {
     "src/runtime.cpp": 7,
 }
 NOUNS = set(
-    "g m p sched runq globq timerheap wait stack pools lock park_lock note context sanitizer".split()
+    "g m p sched runq globq timerheap wait stack pools lock park_lock note context sanitizer chaos".split()
 )
 # A file's layer is that of its stem; what follows these goes with the stem before it.
 PARTS = ("_internal", "_inline")

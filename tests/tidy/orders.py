@@ -15,7 +15,8 @@ callers say why. It stands
 
 - on a line of the access's own statement (from its first line to the semicolon or brace), or
 - directly above the statement, or directly above the head of the block that the statement begins, or
-- above a run of lines, without an empty line, in which every statement is an access (at most RUN_MAX of them).
+- above a run of lines, without an empty line, in which every statement is an access (at most RUN_MAX of them) or a
+  chaos_point(), which stands between the accesses of a protocol.
 """
 import functools
 import re
@@ -127,6 +128,9 @@ class _Lines:
             if not above or run >= RUN_MAX:
                 return False
             first = min(s.first_line for s in above)
+            if all(s.tokens[0].text == "chaos_point" for s in above):
+                line = first - 1
+                continue
             if all(s.head for s in above) and run == 1:
                 line, run = first - 1, RUN_MAX  # a comment may stand above the head of the block that this begins
                 continue

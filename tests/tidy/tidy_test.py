@@ -233,6 +233,7 @@ class OrdersTest(RuleTest):
         self.assertEqual(self.lines(run + "}\n"), [])
         self.assertEqual(self.lines(run + "\n  a.store(1, std::memory_order_relaxed);\n}\n"), [7])  # an empty line
         self.assertEqual(self.lines(run + "  g();\n  a.store(1, std::memory_order_relaxed);\n}\n"), [7])
+        self.assertEqual(self.lines(run + "  chaos_point(P::a);\n  a.store(1, std::memory_order_relaxed);\n}\n"), [])
         long = "void f() {\n  // relaxed: statistics.\n" + "  a.store(1, std::memory_order_relaxed);\n" * 7
         self.assertEqual(self.lines(long + "}\n"), [9])
 

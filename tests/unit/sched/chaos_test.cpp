@@ -29,6 +29,7 @@ std::vector<uint64_t> drawn(uint64_t seed, uint32_t run) {
   return out;
 }
 
+// Z4.
 TEST_F(Chaos, ASeedRepeatsItsDecisions) {
   EXPECT_EQ(drawn(7, 1), drawn(7, 1));
 }
@@ -51,6 +52,7 @@ TEST_F(Chaos, ChancesAreWhatTheySay) {
   EXPECT_NEAR(hits, 25'000, 1'000);  // seven standard deviations
 }
 
+// Z2, as far as it shows: without chaos a hook does nothing.
 TEST_F(Chaos, NothingHappensWithoutIt) {
   EXPECT_FALSE(chaos());
   for (int i = 0; i < 1000; ++i) EXPECT_FALSE(chaos_one_in(1));
