@@ -28,7 +28,8 @@ def _header(source):
     tokens = source.code()
     for a, b in zip(tokens, tokens[1:]):
         if a.text == "using" and b.text == "namespace":
-            yield Finding(source.path, a.line, RULE, "using namespace in a header reaches into who includes it; name what you use")
+            text = "using namespace in a header reaches into who includes it; name what you use"
+            yield Finding(source.path, a.line, RULE, text)
 
 
 def _later(source):
@@ -82,5 +83,6 @@ def check(tree, bools):
     for path, text in tree.pages():
         for number, line in enumerate(text.split("\n"), 1):
             if "`" not in line and _LATER.search(line):
-                found.append(Finding(path, number, RULE, "nothing is left for later in the docs either: say what is true"))
+                text = "nothing is left for later in the docs either: say what is true"
+                found.append(Finding(path, number, RULE, text))
     return found + bools.findings()

@@ -96,7 +96,8 @@ def _defined_twice(defined):
         other = first.setdefault(d.name, d)
         if other is not d:
             where = f"{other.path}:{other.line}"
-            yield Finding(d.path, d.line, RULE, f"{d.name} is defined in {where}, too; one name, one meaning: rename this")
+            text = f"{d.name} is defined in {where}, too; one name, one meaning: rename this"
+            yield Finding(d.path, d.line, RULE, text)
 
 
 def _unknown(places, known):
@@ -111,7 +112,8 @@ def check(tree, untested):
     known = {d.name for d in defined}
     found = list(_defined_twice(defined))
 
-    places = [(s.path, line, text) for s in tree.sources("include", "src", "tests") for line, text in _cited_in_source(s)]
+    sources = tree.sources("include", "src", "tests")
+    places = [(s.path, line, text) for s in sources for line, text in _cited_in_source(s)]
     pages = [(p, line, text) for p, page in tree.pages() if p != INDEX for line, text in _cited_in_page(page)]
     found += _unknown(places, known)
     found += _unknown([p for p in pages if p[0].startswith("docs/")], known)
@@ -130,7 +132,8 @@ def check(tree, untested):
             text = f"no test names {d.name}: name it in the test that would fail without it, or write that test"
             found.append(Finding(d.path, d.line, RULE, text))
     if tree.texts.get(INDEX) != index(tree):
-        found.append(Finding(INDEX, 1, RULE, "this index is not what the sources say; run tests/tidy/tidy.py --write-index"))
+        text = "this index is not what the sources say; run tests/tidy/tidy.py --write-index"
+        found.append(Finding(INDEX, 1, RULE, text))
     return found + untested.findings()
 
 

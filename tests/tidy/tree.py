@@ -106,7 +106,7 @@ class Table:
 
 
 class Counts:
-    """A ratchet: numbers by key, which may only fall. Lines read `word ...  number`, with `: the reason` if asked for."""
+    """A ratchet: numbers by key, which may only fall. Lines read `word ...  number`, and `: the reason` if asked for."""
 
     def __init__(self, name, text, rule, reasons=False):
         self.path = f"tests/tidy/tables/{name}"
@@ -119,7 +119,8 @@ class Counts:
             words, _, reason = line.partition(": ")
             words = words.split()
             if reasons and not reason.strip():
-                self.bad.append(Finding(self.path, number, rule, "an entry reads `key number: the reason`; this one has none"))
+                text = "an entry reads `key number: the reason`; this one has none"
+                self.bad.append(Finding(self.path, number, rule, text))
             if len(words) < 2 or not words[-1].isdigit():
                 self.bad.append(Finding(self.path, number, rule, "an entry ends in its number"))
                 continue
