@@ -71,7 +71,8 @@ void yield_after(M* m, G* g, void*) noexcept {
 // A foreign thread waits on a word of its own; there is no far side, and no timer but the futex's.
 WakeCause park_thread(G* g, Wait& w) noexcept {
   // Times before the clock's beginning are as good as its beginning, and safe to subtract from.
-  const int64_t until = w.timer == nullptr ? kNever : w.timer->when_ns < 0 ? 0 : w.timer->when_ns;
+  int64_t until = kNever;
+  if (w.timer != nullptr) until = w.timer->when_ns < 0 ? int64_t{0} : int64_t{w.timer->when_ns};
   // relaxed: the object's lock (or commit's own ordering) publishes both to the waker.
   g->thread_word.store(0, std::memory_order_relaxed);
   g->state.store(GState::waiting, std::memory_order_relaxed);

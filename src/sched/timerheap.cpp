@@ -17,19 +17,20 @@ bool TimerHeap::add(Timer* t) noexcept {
   GORT_CHECK(t->heap.load(std::memory_order_relaxed) == nullptr, "T1: timer armed twice");
   if (count_ == capacity_) grow();
   t->heap.store(this, std::memory_order_relaxed);  // relaxed: under the lock (T1)
-  place(count_++, {t->when_ns, t});
-  sift_up(count_ - 1);
+  append(t);
   publish();
   return entries_[0].timer == t;
 }
 
 bool TimerHeap::stop(Timer* t) noexcept {
-  // acquire: the heap may have been written by the M that armed the timer for us.
+  // acquire: pairs with the release in run_batch(). Of a timer that has fired we learn that nobody
+  // touches it any more (T2), and what fire() did.
   TimerHeap* h = t->heap.load(std::memory_order_acquire);
   if (h == nullptr) return false;
   chaos_point(ChaosPoint::timer_disarming);
   LockGuard guard(h->lock_);
-  if (t->heap.load(std::memory_order_relaxed) != h) return false;  // relaxed: under the lock
+  // relaxed: under the lock.
+  if (Mem::recheck(t->heap.load(std::memory_order_relaxed) != h)) return false;
   h->remove_at(t->index);
   h->publish();
   // relaxed: the caller owns t from here on.
@@ -38,12 +39,14 @@ bool TimerHeap::stop(Timer* t) noexcept {
 }
 
 bool TimerHeap::fires_by(Timer* t, int64_t when_ns) noexcept {
-  // acquire: as in stop().
-  TimerHeap* h = t->heap.load(std::memory_order_acquire);
+  // relaxed: what has been done to a timer that is not armed is learnt by stop(), before it is used
+  // anew.
+  TimerHeap* h = t->heap.load(std::memory_order_relaxed);
   if (h == nullptr) return false;
   LockGuard guard(h->lock_);  // a fire() under way ends first
   // relaxed: under the lock.
-  return t->heap.load(std::memory_order_relaxed) == h && t->when_ns <= when_ns;
+  if (Mem::recheck(t->heap.load(std::memory_order_relaxed) != h)) return false;
+  return t->when_ns <= when_ns;
 }
 
 uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept {
@@ -61,8 +64,7 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
     G* g = t->fire(t);
     if (g != nullptr) won[n++] = g;
     if (t->again) {
-      place(count_++, {t->when_ns, t});  // room: one was removed just now
-      sift_up(count_ - 1);
+      append(t);  // room: one was removed just now
     } else {
       // release: our last touch of t; pairs with the acquire in stop().
       t->heap.store(nullptr, std::memory_order_release);
@@ -72,10 +74,19 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
   return n;
 }
 
+void TimerHeap::append(Timer* t) noexcept {
+  const uint32_t end = count_;
+  count_ = end + 1;
+  place(end, {t->when_ns, t});
+  sift_up(end);
+}
+
 void TimerHeap::remove_at(uint32_t i) noexcept {
   GORT_CHECK(i < count_, "T1: timer index outside its heap");
-  const Entry last = entries_[--count_];
-  if (i == count_) return;
+  const uint32_t end = count_ - 1;
+  count_ = end;
+  if (i == end) return;
+  const Entry last = entries_[end];
   place(i, last);
   if (i > 0 && last.when < entries_[(i - 1) / kArity].when) {
     sift_up(i);
@@ -127,8 +138,8 @@ void TimerHeap::grow() noexcept {
 }
 
 void TimerHeap::publish() noexcept {
-  // release: T3; pairs with next_when().
-  next_when_.store(count_ == 0 ? INT64_MAX : entries_[0].when, std::memory_order_release);
+  // relaxed: T3, as next_when().
+  next_when_.store(count_ == 0 ? INT64_MAX : entries_[0].when, std::memory_order_relaxed);
   size_.store(count_, std::memory_order_relaxed);  // relaxed: statistics and the deadlock check
 }
 

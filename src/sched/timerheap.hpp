@@ -24,15 +24,15 @@ struct G;
 class TimerHeap;
 
 struct Timer {
-  int64_t when_ns = 0;
+  Plain<int64_t> when_ns = 0;
   // Called when due, under the heap's lock (T2), with the timer already out of the heap. Returns
   // the fiber that it has won the right to wake, or nullptr. May re-arm by setting when_ns and
   // returning with `again` set. Must not take a lock that is held while timers are added.
-  G* (*fire)(Timer*) noexcept = nullptr;
+  Plain<G* (*)(Timer*) noexcept> fire = nullptr;
   void* arg = nullptr;
-  bool again = false;
+  Plain<bool> again = false;
   Atomic<TimerHeap*> heap{nullptr};  // T1
-  uint32_t index = 0;                // T1
+  Plain<uint32_t> index = 0;         // T1
 };
 
 class TimerHeap {
@@ -69,11 +69,11 @@ class TimerHeap {
     }
   }
 
-  // The earliest deadline or kNever. T3; relaxed readers look again under the lock.
+  // The earliest deadline or kNever.
   [[nodiscard]] int64_t next_when() const noexcept {
-    // acquire: pairs with publish(); a sleeper that reads it behind its fence sees every add
-    // before.
-    return next_when_.load(std::memory_order_acquire);
+    // relaxed: T3 is about the number alone, and run() looks again under the lock. A sleeper orders its look
+    // against those who add by a fence, or by a lock (I6 in idle.cpp).
+    return next_when_.load(std::memory_order_relaxed);
   }
   // relaxed: statistics, and the deadlock check, behind the lock under which the P went idle.
   [[nodiscard]] uint32_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
@@ -87,6 +87,7 @@ class TimerHeap {
   };
 
   uint32_t run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept;
+  void append(Timer* t) noexcept;
   void remove_at(uint32_t i) noexcept;
   void sift_up(uint32_t i) noexcept;
   void sift_down(uint32_t i) noexcept;
@@ -94,10 +95,10 @@ class TimerHeap {
   void grow() noexcept;
   void publish() noexcept;
 
-  Lock lock_;
-  Entry* entries_ = nullptr;  // own mapping: no malloc on g0
-  uint32_t capacity_ = 0;
-  uint32_t count_ = 0;
+  Lock lock_;                        // protects what is plain
+  Plain<Entry*> entries_ = nullptr;  // own mapping: no malloc on g0
+  Plain<uint32_t> capacity_ = 0;
+  Plain<uint32_t> count_ = 0;
   Atomic<uint32_t> size_{0};
   Atomic<int64_t> next_when_{INT64_MAX};
 };
