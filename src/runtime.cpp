@@ -197,9 +197,7 @@ void end_sched() noexcept {
   join_threads(s);
   stop_sysmon();
   chaos_point(ChaosPoint::run_ending);
-  open_for_visitors.store(false, std::memory_order_seq_cst);  // seq_cst: U1
-  chaos_point(ChaosPoint::door_closed);
-  Visitor::wait_for_none();
+  Visitor::close_the_door();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
   if (stacks_out() != 0) {
     fatal("a gort::task outlives its runtime: end or detach it before the main fiber returns",

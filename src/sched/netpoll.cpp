@@ -383,7 +383,7 @@ void netpoll_evict(PollDesc* pd) noexcept {
 void netpoll_close(PollDesc* pd) noexcept {
   const Visitor visit;
   chaos_point(ChaosPoint::poll_closing);
-  for (Timer& t : pd->timer) TimerHeap::stop(&t);
+  for (Timer& t : pd->timer) timer_stop(visit, &t);
   if (runtime_alive() &&
       // acquire: as in attach(). unmodelled: as there.
       pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {

@@ -1,6 +1,7 @@
 #include "sched/sched.hpp"
 
 #include "base/mem.hpp"
+#include "sched/chaos.hpp"
 
 namespace gort {
 
@@ -9,9 +10,11 @@ constinit Atomic<int> foreign_parked{0};
 constinit Atomic<bool> open_for_visitors{false};
 constinit Atomic<int> Visitor::count{0};
 
-void Visitor::wait_for_none() noexcept {
-  // seq_cst: U1. Visits are a few instructions and one system call long.
-  while (count.load(std::memory_order_seq_cst) != 0) os::osyield();
+void Visitor::close_the_door() noexcept {
+  open_for_visitors.store(false, std::memory_order_seq_cst);  // seq_cst: U1
+  chaos_point(ChaosPoint::door_closed);
+  // seq_cst: U1, and we learn what they have done. Visits are a few instructions and one system call long.
+  while (Mem::recheck(count.load(std::memory_order_seq_cst) != 0)) os::osyield();
 }
 
 }  // namespace gort

@@ -98,7 +98,8 @@ class Visitor {
   ~Visitor() { count.fetch_sub(1, std::memory_order_release); }  // release: U1, our accesses
   Visitor(const Visitor&) = delete;
   Visitor& operator=(const Visitor&) = delete;
-  static void wait_for_none() noexcept;
+  // For the end of run(): lets nobody in any more, and returns once nobody is in.
+  static void close_the_door() noexcept;
 
  private:
   static Atomic<int> count;

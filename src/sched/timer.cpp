@@ -55,6 +55,10 @@ void timer_add(P* p, Timer* t) noexcept {
   if (when < s.poll_until_ns.load(std::memory_order_relaxed)) netpoll_break();
 }
 
+void timer_stop(const Visitor&, Timer* t) noexcept {
+  if (runtime_alive()) TimerHeap::stop(t);  // U1
+}
+
 P* timer_home() noexcept {
   M* m = current_m();
   if (m != nullptr && m->p != nullptr) return m->p;
