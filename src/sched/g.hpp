@@ -77,7 +77,7 @@ inline constexpr size_t kNameBytes = 32;
 struct alignas(64) G {
   // Touched by every switch.
   Context context;  // valid while not running
-  EhGlobals eh;
+  Plain<EhGlobals> eh;
   StateWord state;
   GKind kind = GKind::fiber;
   Plain<StopState> stop_state = StopState::open;  // owner: the fiber itself
@@ -91,9 +91,9 @@ struct alignas(64) G {
   bool stop_marked = false;  // owner: stop_all(), between its two walks
 
   // Birth and end (spawn.cpp).
-  void (*entry)(void*) = nullptr;
+  Plain<void (*)(void*)> entry = nullptr;
   void* payload = nullptr;
-  void (*payload_destroy)(void*) = nullptr;
+  Plain<void (*)(void*)> payload_destroy = nullptr;
   Atomic<uint32_t> refs{0};        // the running fiber, and a task handle if there is one
   Atomic<Wait*> joiner{nullptr};   // B3 in spawn.cpp
   std::byte* stack_top = nullptr;  // end of the slot

@@ -37,8 +37,8 @@ StackPool* pool_for(size_t bytes) noexcept {
   if (pool != nullptr) return pool;
   auto* fresh = new (std::nothrow) StackPool(bytes);
   if (fresh == nullptr) return nullptr;
-  // acq_rel: publishes the pool, or learns the one that was faster.
-  if (s.pools[c].compare_exchange_strong(pool, fresh, std::memory_order_acq_rel,
+  // release: publishes the pool; acquire: learns the one that was faster.
+  if (s.pools[c].compare_exchange_strong(pool, fresh, std::memory_order_release,
                                          std::memory_order_acquire)) {
     return fresh;
   }
@@ -74,8 +74,8 @@ StackTotals stack_totals() noexcept {
 size_t stacks_out() noexcept {
   size_t out = 0;
   for (auto& p : sched().pools) {
-    // acquire: the same.
-    if (StackPool* pool = p.load(std::memory_order_acquire)) out += pool->stats().slots_out;
+    // relaxed: for the end of the runtime, when every other thread has ended.
+    if (StackPool* pool = p.load(std::memory_order_relaxed)) out += pool->stats().slots_out;
   }
   return out;
 }

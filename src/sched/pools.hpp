@@ -33,7 +33,8 @@ struct StackTotals {
 // forgotten. Up to `keep` stay. Returns bytes released.
 size_t scavenge_stacks(size_t keep) noexcept;
 
-// Stacks in somebody's hands; the fibers that a P keeps for reuse are among them.
+// Stacks in somebody's hands, when nobody else is left; the fibers that a P keeps for reuse are among
+// them.
 [[nodiscard]] size_t stacks_out() noexcept;
 
 // Free stacks that may still hold resident pages.

@@ -46,8 +46,8 @@
 namespace gort {
 namespace {
 
-constexpr uint32_t kFreeMax = 64;    // dead fibers that a P keeps
-constexpr uint32_t kFreeBatch = 32;  // moved to or from the pool at a time
+constexpr uint32_t kFreeBatch = 2 * Mem::tries(16);  // dead fibers moved to or from the pool
+constexpr uint32_t kFreeMax = 2 * kFreeBatch;        // dead fibers that a P keeps
 constexpr size_t kStackMin = 16 * 1024;
 constexpr uint64_t kIdBlock = 256;  // numbers that a P takes at a time
 
@@ -245,16 +245,18 @@ struct JoinWait : Wait {
 
 bool cancel_join(Wait* w) noexcept {
   Wait* expected = w;
-  // acq_rel: B3; of the end and the stop request one takes the Wait out.
+  // relaxed: B3; of the end and the stop request one takes the Wait out. We have it from G::wait, and
+  // the joiner hears of us by ready().
   return static_cast<JoinWait*>(w)->target->joiner.compare_exchange_strong(
-      expected, nullptr, std::memory_order_acq_rel, std::memory_order_acquire);
+      expected, nullptr, std::memory_order_relaxed, std::memory_order_relaxed);
 }
 
 bool commit_join(Wait* w) noexcept {
   Wait* none = nullptr;
-  // acq_rel: B3; publishes our Wait, learns the result if the fiber has ended.
+  // release: B3; publishes our Wait. relaxed: who finds that the fiber has ended looks again
+  // (fiber_done), and learns the result there.
   return static_cast<JoinWait*>(w)->target->joiner.compare_exchange_strong(
-      none, w, std::memory_order_acq_rel, std::memory_order_acquire);
+      none, w, std::memory_order_release, std::memory_order_relaxed);
 }
 
 WakeCause join(G* g, bool (*cancel)(Wait*) noexcept) noexcept {
@@ -286,9 +288,9 @@ void exit_if_last() noexcept {
     LockGuard guard(s.lock);
     // relaxed: under the lock.
     if (s.phase.load(std::memory_order_relaxed) != Phase::stopping || count_fibers() != 0) return;
-    // seq_cst, where release would do, once per runtime: pairs with sysmon's acquire. The others
-    // look under the lock, or behind a note's wake.
-    s.phase.store(Phase::exiting, std::memory_order_seq_cst);
+    // release: pairs with sysmon's acquire. Others look under the lock, or behind a note.
+    // unmodelled: sysmon has no model yet.
+    s.phase.store(Phase::exiting, std::memory_order_release);
   }
   chaos_point(ChaosPoint::run_ending);
   wake_all_idle();
@@ -428,8 +430,9 @@ void fiber_request_stop(G* g) noexcept {
 void fiber_release(G* g) noexcept {
   Wait* none = nullptr;
   chaos_point(ChaosPoint::fiber_released);
-  // acq_rel: B5; of the end and this the later one destroys the payload. acquire: what the end did.
-  if (!g->joiner.compare_exchange_strong(none, join_never(), std::memory_order_acq_rel,
+  // B5: of the end and this the later one destroys the payload. release: what we have done with it;
+  // acquire: what the end did.
+  if (!g->joiner.compare_exchange_strong(none, join_never(), std::memory_order_release,
                                          std::memory_order_acquire)) {
     g->payload_destroy(g->payload);
   }

@@ -287,9 +287,10 @@ bool StackPool::add_slab() noexcept {
     meta_used_ -= slots_per_slab_ * sizeof(Slot);  // new_slots() undone
     return false;
   }
-  slab_count_++;
-  slabs_[slab_count_] = {base, slots, 0, 0};
-  index_[address / slab_bytes_] = slab_count_;
+  const uint32_t number = slab_count_ + 1;
+  slab_count_ = number;
+  slabs_[number] = {base, slots, 0, 0};
+  index_[address / slab_bytes_] = number;
   // Side by side with another slab: the kernel has made them one mapping.
   const size_t neighbours = (has_slab_at(address - slab_bytes_) ? 1U : 0U) +
                             (has_slab_at(address + slab_bytes_) ? 1U : 0U);

@@ -175,8 +175,8 @@ class alignas(64) StackPool {
   size_t slots_per_slab_;
   unsigned slots_shift_;  // bits of a SlotId for the place in the slab
   size_t protect_budget_;
-  uint32_t* index_ = nullptr;  // address / slab_bytes_ -> slab number; 0: not ours
-  Slab* slabs_ = nullptr;      // [1 .. slab_count_]
+  Plain<uint32_t*> index_ = nullptr;  // address / slab_bytes_ -> slab number; 0: not ours
+  Plain<Slab*> slabs_ = nullptr;      // [1 .. slab_count_]
   size_t directory_bytes_ = 0;
 
   // relaxed everywhere: a hint about new slots, it only ever weakens, and publishes nothing.
@@ -185,7 +185,7 @@ class alignas(64) StackPool {
   Atomic<size_t> protected_{0};
 
   Lock lock_;  // protects all that follows, index_'s and slabs_' contents, and every Slot
-  uint32_t slab_count_ = 0;
+  Plain<uint32_t> slab_count_ = 0;
   size_t out_ = 0;
   size_t slab_mappings_ = 0;
   List warm_;

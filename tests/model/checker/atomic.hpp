@@ -176,8 +176,8 @@ inline void thread_fence(std::memory_order order, Where where = Where::current()
 template <class T>
 class var {
  public:
-  var() noexcept : value_() {}
-  var(T v) noexcept : value_(v) {}  // NOLINT: as plain data
+  var() noexcept : value_() { begin(); }
+  var(T v) noexcept : value_(v) { begin(); }  // NOLINT: as plain data
   var(const var&) = delete;
   var& operator=(const var&) = delete;
   ~var() {
@@ -199,6 +199,13 @@ class var {
   }
 
  private:
+  // Who sees it must have it from somebody who knows that it was made.
+  void begin() {
+    if (!running()) return;
+    run_ = run_number();
+    written_by_ = this_thread();
+    written_at_ = now();
+  }
   static uint32_t now() { return memory().clock(this_thread()).of(this_thread()); }
   static bool knows(ThreadId t, uint32_t step) {
     return memory().clock(this_thread()).of(t) >= step;

@@ -1,6 +1,7 @@
 #include "port/fiber.hpp"
 
 #include "base/check.hpp"
+#include "port/machine.hpp"
 #include "port/port.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
@@ -62,15 +63,21 @@ void ModelFiber::far_side() {
   }
 }
 
+// Fibers that spawn.cpp has made have machines to run on.
+void go_on(G* g) noexcept {
+  if (is_born(g)) return ModelMachine::run_next(g);
+  ModelFiber::of(g).resume();
+}
+
 // ---- What park.cpp and stop.cpp need of the scheduler -------------------------------------------------
 
 // A fiber that is made ready goes on at once, on an M that has taken it from there.
 void wake_if_idle_lonely(P* p) noexcept {
   G* g = p->next.exchange(nullptr, std::memory_order_acq_rel);
-  if (g != nullptr) ModelFiber::of(g).resume();
+  if (g != nullptr) go_on(g);
 }
 void push_queue(P*, G* g) noexcept {
-  ModelFiber::of(g).resume();
+  go_on(g);
 }
 void wake_if_idle() noexcept {
   Sched& s = sched();
@@ -81,7 +88,7 @@ void wake_if_idle() noexcept {
       g = s.globq.pop();
     }
     if (g == nullptr) return;
-    ModelFiber::of(g).resume();
+    go_on(g);
   }
 }
 
@@ -93,10 +100,6 @@ M* reenter_from_blocking() noexcept {
   fatal("no model has blocking()", __FILE__, __LINE__);
 }
 void netpoll_break() noexcept {}
-void for_each_slot_raw(void (*)(void*, std::byte*), void*) noexcept {
-  fatal("no model has slots", __FILE__, __LINE__);
-}
-void exit_if_last() noexcept {}
 G* foreign_g() noexcept {
   fatal("no model has foreign threads that wait", __FILE__, __LINE__);
 }

@@ -66,12 +66,6 @@ void osyield() noexcept {
 void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
   model::futex_sleep(addr->location(), val, ns != kForever);
 }
-void* mem_map(size_t bytes) noexcept {
-  return std::calloc(1, bytes);
-}
-void mem_unmap(void* addr, size_t) noexcept {
-  std::free(addr);
-}
 void futexwakeup(const Atomic<uint32_t>* addr, uint32_t n) noexcept {
   model::futex_wake(addr->location_for_wake(), n);
 }
