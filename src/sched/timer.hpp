@@ -11,8 +11,9 @@ class Visitor;
 // Arms t in P's heap, and wakes the poller if it would sleep too long (I6 in idle.cpp).
 void timer_add(P* p, Timer* t) noexcept;
 
-// Disarms, for a thread that may be foreign, also while no runtime is alive. A runtime that has closed its door
-// fires nothing any more; its heaps are not touched, since they are about to go, and disarm what is left.
+// Disarms, for a thread that may be foreign, also while no runtime is alive. A runtime that has
+// closed its door fires nothing any more; its heaps are not touched, since they are about to go,
+// and disarm what is left.
 void timer_stop(const Visitor&, Timer* t) noexcept;
 
 // The P to arm a timer in from here: the current M's, or some P for threads that have none.

@@ -71,8 +71,8 @@ class TimerHeap {
 
   // The earliest deadline or kNever.
   [[nodiscard]] int64_t next_when() const noexcept {
-    // relaxed: T3 is about the number alone, and run() looks again under the lock. A sleeper orders its look
-    // against those who add by a fence, or by a lock (I6 in idle.cpp).
+    // relaxed: T3 is about the number alone, and run() looks again under the lock. A sleeper orders
+    // its look against those who add by a fence, or by a lock (I6 in idle.cpp).
     return next_when_.load(std::memory_order_relaxed);
   }
   // relaxed: statistics, and the deadlock check, behind the lock under which the P went idle.

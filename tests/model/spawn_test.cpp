@@ -1,5 +1,6 @@
-// Models of birth and end (B1 to B5 in spawn.cpp), on the shipped spawn.cpp, pools.cpp and stack.cpp: who recycles a slot,
-// who destroys what a task leaves behind, and whether the last end is seen, by stop_all() too.
+// Models of birth and end (B1 to B5 in spawn.cpp), on the shipped spawn.cpp, pools.cpp and
+// stack.cpp: who recycles a slot, who destroys what a task leaves behind, and whether the last end
+// is seen, by stop_all() too.
 #include "gort/spawn.hpp"
 
 #include <gtest/gtest.h>
@@ -175,8 +176,8 @@ void detach_and_end() {
   check(ends == 1, "B5");
 }
 
-// S2 for births (launch() in spawn.cpp): a fiber that is born while all are asked to stop hears of it, in a slot
-// that is new.
+// S2 for births (launch() in spawn.cpp): a fiber that is born while all are asked to stop hears of
+// it, in a slot that is new.
 void born_while_all_stop() {
   ModelRuntime runtime(2);
   bool all[2] = {};
@@ -212,7 +213,8 @@ void reborn_while_all_stop() {
   check(ran, "B4");
 }
 
-// A task that ends while it is asked to stop, by its handle and with all others; then its slot is used again.
+// A task that ends while it is asked to stop, by its handle and with all others; then its slot is
+// used again.
 void end_while_asked() {
   ModelRuntime runtime(2);
   Event over;

@@ -1,6 +1,6 @@
-// Models of timers (T1 to T3 in timerheap.hpp): armed, stopped, fired and armed again by several threads, on
-// the shipped timerheap.cpp. What a Timer and a heap hold is Plain, so the end of a Timer's frame races with
-// whoever still touches it.
+// Models of timers (T1 to T3 in timerheap.hpp): armed, stopped, fired and armed again by several
+// threads, on the shipped timerheap.cpp. What a Timer and a heap hold is Plain, so the end of a
+// Timer's frame races with whoever still touches it.
 #include "sched/timerheap.hpp"
 
 #include <gtest/gtest.h>
@@ -95,8 +95,8 @@ void two_run() {
   check(TimerHeap::stop(&c), "what is not due stays armed");
 }
 
-// A timer that wakes the fiber in whose frame it stands: that fiber runs from wake() on, on another M, and then
-// the timer is gone.
+// A timer that wakes the fiber in whose frame it stands: that fiber runs from wake() on, on another
+// M, and then the timer is gone.
 struct Waking : Timer {
   explicit Waking(int64_t when, G* g) {
     when_ns = when;
@@ -132,8 +132,9 @@ void wake_its_owner() {
   check(wakes == 1, "one wake-up");
 }
 
-// A deadline that is moved later by a word of its own while the timer stays armed (P4, P5 in netpoll.cpp): the
-// mover relies on a fire() to come, or arms anew. Whatever comes first, the deadline has a timer.
+// A deadline that is moved later by a word of its own while the timer stays armed (P4, P5 in
+// netpoll.cpp): the mover relies on a fire() to come, or arms anew. Whatever comes first, the
+// deadline has a timer.
 struct Moving : Timer {
   explicit Moving(int64_t when) : deadline(when) {
     when_ns = when;
@@ -175,8 +176,8 @@ void move_a_deadline() {
   check(heap.next_when() == kNever, "and fires once");
 }
 
-// A timer that one thread arms while others arm theirs: who comes as the earliest is told so (timer_add() breaks the
-// poll for it), and T3 holds.
+// A timer that one thread arms while others arm theirs: who comes as the earliest is told so
+// (timer_add() breaks the poll for it), and T3 holds.
 void add_two() {
   TimerHeap heap;
   Counting a(5), b(3);
@@ -190,8 +191,8 @@ void add_two() {
   check(run(heap, 10) == 2, "both fire");
 }
 
-// T3 for a sleeper: who promises to sleep and then looks finds the timer, or who adds it finds the sleeper. The fences are
-// those of timer_add() and idle.cpp (I6).
+// T3 for a sleeper: who promises to sleep and then looks finds the timer, or who adds it finds the
+// sleeper. The fences are those of timer_add() and idle.cpp (I6).
 void look_and_add() {
   TimerHeap heap;
   Counting t(5);

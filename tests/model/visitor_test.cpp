@@ -1,5 +1,6 @@
-// Models of visitors (U1 in sched.hpp): foreign threads that come while a runtime ends. The runtime of these programs
-// is a Sched with one P, in memory that may not be touched once the door is closed and nobody is in.
+// Models of visitors (U1 in sched.hpp): foreign threads that come while a runtime ends. The runtime
+// of these programs is a Sched with one P, in memory that may not be touched once the door is
+// closed and nobody is in.
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -71,8 +72,8 @@ void come_early() {
   visitor.join();
 }
 
-// A descriptor that is closed while the runtime ends that has armed its deadline (netpoll_close()). Its record may be used
-// again afterwards, in the next runtime.
+// A descriptor that is closed while the runtime ends that has armed its deadline (netpoll_close()).
+// Its record may be used again afterwards, in the next runtime.
 void close_with_a_deadline() {
   Timer t;
   t.when_ns = 5;

@@ -107,7 +107,7 @@ ModelRuntime::~ModelRuntime() {
   live_sched.store(nullptr, std::memory_order_release);
 }
 
-// ---- What spawn.cpp and the pools need ------------------------------------------------------------------
+// ---- What spawn.cpp and the pools need of the scheduler and the system --------------------------
 
 void wake_all_idle() noexcept {}
 
@@ -117,7 +117,8 @@ const SystemInfo& system_info() noexcept {
   static const SystemInfo info;
   return info;
 }
-// A run's mappings are used again by the next one, at the same addresses; ModelRuntime has cleared what must be.
+// A run's mappings are used again by the next one, at the same addresses; ModelRuntime has cleared
+// what must be.
 void* mem_reserve(size_t bytes, size_t align) noexcept {
   for (auto it = unused.begin(); it != unused.end(); ++it) {
     if (it->bytes != bytes) continue;

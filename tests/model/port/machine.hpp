@@ -1,5 +1,6 @@
-// Machines: Ms with a P, on which fibers that the shipped spawn.cpp has made run, from birth to end, on stacks of the
-// shipped pool. A fiber whose name begins with a digit runs on the machine of that number, others on 0.
+// Machines: Ms with a P, on which fibers that the shipped spawn.cpp has made run, from birth to
+// end, on stacks of the shipped pool. A fiber whose name begins with a digit runs on the machine of
+// that number, others on 0.
 #pragma once
 
 #include <deque>
@@ -33,7 +34,8 @@ class ModelMachine {
   std::optional<model::Thread> thread_;
 };
 
-// A runtime with machines. Its end is that of run(): it checks that every fiber and every slot has come back.
+// A runtime with machines. Its end is that of run(): it checks that every fiber and every slot has
+// come back.
 class ModelRuntime {
  public:
   explicit ModelRuntime(int machines);
