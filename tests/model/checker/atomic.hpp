@@ -176,10 +176,17 @@ inline void thread_fence(std::memory_order order, Where where = Where::current()
 template <class T>
 class var {
  public:
-  var() noexcept : value_() { begin(); }
-  var(T v) noexcept : value_(v) { begin(); }  // NOLINT: as plain data
+  constexpr var() noexcept : value_() {
+    if (!std::is_constant_evaluated()) begin();
+  }
+  constexpr var(T v) noexcept : value_(v) {  // NOLINT: as plain data
+    if (!std::is_constant_evaluated()) begin();
+  }
   var(const var&) = delete;
-  var& operator=(const var&) = delete;
+  var& operator=(const var& other) noexcept {
+    *this = static_cast<T>(other);
+    return *this;
+  }
   ~var() {
     if (running()) will_write("a race: the end of what another thread uses");
   }
@@ -193,10 +200,14 @@ class var {
     return value_;
   }
   T operator->() const noexcept { return *this; }
+  // For await(): what is there, whoever knows of it.
+  [[nodiscard]] const T& raw() const noexcept { return value_; }
   T operator=(T v) noexcept {  // NOLINT: as plain data
     if (running()) will_write("a race: write of what another thread uses");
     return value_ = v;
   }
+  T operator++() noexcept { return *this = static_cast<T>(static_cast<T>(*this) + 1); }
+  T operator--() noexcept { return *this = static_cast<T>(static_cast<T>(*this) - 1); }
 
  private:
   // Who sees it must have it from somebody who knows that it was made.

@@ -17,8 +17,9 @@ uint64_t runs_ever = 0;  // numbers runs across explorations: atomic<T> sees by 
 namespace {
 
 // A program that crashes shows its run before it goes. (What it uses is not async-signal-safe, and the process is
-// lost anyway.)
+// lost anyway.) A mutant that crashes has only failed: the run is left as any that fails.
 void show_crash(int signal) {
+  if (checker != nullptr && checker->is_mutant()) checker->fail("the program crashes");
   ::signal(signal, SIG_DFL);
   if (checker != nullptr) std::cerr << "the program crashes in this run:\n" << checker->trace();
   raise(signal);
@@ -33,7 +34,7 @@ void catch_crashes() {
     sigaltstack(&alternate, nullptr);
     struct sigaction action {};
     action.sa_handler = show_crash;
-    action.sa_flags = SA_ONSTACK;
+    action.sa_flags = SA_ONSTACK | SA_NODEFER;  // a run may be left from within
     for (const int s : {SIGSEGV, SIGBUS, SIGILL}) sigaction(s, &action, nullptr);
     return true;
   }();
@@ -75,7 +76,7 @@ void Event::set() {
 }
 
 void Event::wait() {
-  checker->await(*this);
+  checker->await([this] { return count_ != 0; });
   --count_;
   memory().receive(this_thread(), known_);
   Step step;
@@ -83,6 +84,9 @@ void Event::wait() {
   after(step, 0, std::memory_order_acquire);
 }
 
+void await(std::function<bool()> holds) {
+  checker->await(std::move(holds));
+}
 void check(bool holds, const char* what) {
   if (!holds) fail(what);
 }

@@ -136,12 +136,15 @@ class Event {
   Event& operator=(const Event&) = delete;
   void set();
   void wait();
-  [[nodiscard]] bool is_set() const { return count_ != 0; }
 
  private:
   uint32_t count_ = 0;
   Knowledge known_;
 };
+
+// For a program's own scheduling: goes on once this holds, and knows nothing new by it. It looks at plain
+// data by var<T>::raw().
+void await(std::function<bool()> holds);
 
 void check(bool holds, const char* what);
 [[noreturn]] void fail(const std::string& what);

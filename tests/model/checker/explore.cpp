@@ -108,7 +108,7 @@ bool Checker::can_go_on(ThreadId t) const {
     case State::joining:
       return fibers_[f.joins].state == State::ended;
     case State::awaiting:
-      return f.awaits->is_set();
+      return f.awaits();
     case State::absent:
     case State::ended:
       return false;

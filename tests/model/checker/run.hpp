@@ -41,7 +41,7 @@ struct Fiber {
   bool has_limit = false;
   bool woken = false;
   ThreadId joins = 0;
-  const Event* awaits = nullptr;
+  std::function<bool()> awaits;
   EhGlobals eh;
 };
 
@@ -86,7 +86,7 @@ class Checker {
   Memory& memory() { return memory_; }
   ThreadId start(std::function<void()> body);
   void join(ThreadId t);
-  void await(const Event& e);
+  void await(std::function<bool()> holds);
   void before(const Step& step);
   void after(const Step& step, uint64_t value, std::memory_order order);
   uint32_t choose(uint32_t n);
@@ -96,6 +96,7 @@ class Checker {
   void heavy_fence(bool real);
   std::memory_order order_at(Where where, Op op, std::memory_order written);
   [[noreturn]] void fail(const std::string& what);
+  [[nodiscard]] bool is_mutant() const { return options_.mutant != nullptr; }
   void fiber_main();
   std::string trace() const;
 

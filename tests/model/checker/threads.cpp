@@ -86,12 +86,12 @@ void Checker::join(ThreadId t) {
   memory_.step(self);
 }
 
-void Checker::await(const Event& e) {
+void Checker::await(std::function<bool()> holds) {
   Fiber& f = fibers_[current_];
   Step step;
   step.op = Op::wait;
   step.global = true;
-  f.awaits = &e;
+  f.awaits = std::move(holds);
   f.state = State::awaiting;
   before(step);
   f.state = State::ready;
@@ -173,10 +173,12 @@ SleepEnd Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
   step.writes = false;
   step.seq_cst = false;
   before(step);
-  const SleepEnd end = f.woken                      ? SleepEnd::woken
-                       : f.newest_only && has_limit ? SleepEnd::time
-                                                    : SleepEnd::early;
-  if (end == SleepEnd::early && !f.newest_only) --spurious_left_;
+  // Who went on although time has brought it nothing more ended early, as who has no limit.
+  const bool limit_passed = f.newest_only && f.has_limit && !f.stuck;
+  const SleepEnd end = f.woken        ? SleepEnd::woken
+                       : limit_passed ? SleepEnd::time
+                                      : SleepEnd::early;
+  if (end == SleepEnd::early) --spurious_left_;
   f.state = State::ready;
   memory_.read_newest(self, f.newest_only);
   after(step, f.woken ? 1 : 0, std::memory_order_relaxed);
