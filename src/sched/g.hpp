@@ -114,7 +114,7 @@ struct alignas(64) G {
 
   // Foreign threads only: the word they sleep on.
   Atomic<uint32_t> thread_word{0};
-  bool thread_counted = false;  // in foreign_parked; the thread sets it before it can be woken
+  Plain<bool> thread_counted = false;  // in foreign_parked; the thread sets it before it can be woken
 
   [[no_unique_address]] SanitizerState sanitizer;
 

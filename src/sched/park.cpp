@@ -77,14 +77,16 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
   g->thread_word.store(0, std::memory_order_relaxed);
   g->state.store(GState::waiting, std::memory_order_relaxed);
   g->thread_counted = until == kNever;
-  if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D3
+  // seq_cst: D3. unmodelled: the look for deadlocks is not part of the models of waiting.
+  if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_seq_cst);
   bool asleep = true;
   chaos_point(ChaosPoint::thread_parking);
   if (w.lock != nullptr) {
     w.lock->unlock();
   } else if (!w.commit(&w)) {
     asleep = false;
-    if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
+    // seq_cst: D3. unmodelled: as above.
+    if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
   }
   chaos_point(ChaosPoint::thread_unlocked);
   while (asleep) {
@@ -108,7 +110,8 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
 }
 
 void ready_thread(G* g) noexcept {
-  if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D3
+  // seq_cst: D3. unmodelled: as in park_thread().
+  if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
   Atomic<uint32_t>* word = &g->thread_word;
   chaos_point(ChaosPoint::thread_waking);
   // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed,

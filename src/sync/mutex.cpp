@@ -29,6 +29,7 @@
 #include <system_error>
 
 #include "base/check.hpp"
+#include "base/mem.hpp"
 #include "base/pause.hpp"
 #include "sched/sched.hpp"
 #include "sync/parking_lot.hpp"
@@ -41,8 +42,8 @@ constexpr int kSpinRounds = 4;              // Go's active_spin
 constexpr int kSpinPauses = 30;             // Go's active_spin_cnt
 
 struct MutexWait : Parked {
-  int64_t since_ns = 0;
-  bool granted = false;  // written by the unlock that hands over, before ready()
+  Plain<int64_t> since_ns = 0;
+  Plain<bool> granted = false;  // written by the unlock that hands over, before ready()
 };
 
 // Spinning pays only if the owner is running on another processor meanwhile and we keep nobody
@@ -93,7 +94,7 @@ void mutex::lock_slow() noexcept {
     word = word_.load(std::memory_order_relaxed);  // relaxed: the exchange decides
     bool still_locked;
     // relaxed: the bit is for unlocks, which learn the queue from the bucket's lock. M3, M2.
-    while ((still_locked = (word & locked) != 0) &&
+    while ((still_locked = !Mem::recheck((word & locked) == 0)) &&
            !word_.compare_exchange_weak(word, (word | parked) & ~own_woken,
                                         std::memory_order_relaxed, std::memory_order_relaxed)) {
     }

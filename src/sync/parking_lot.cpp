@@ -1,5 +1,6 @@
 #include "sync/parking_lot.hpp"
 
+#include "base/mem.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 
@@ -13,8 +14,8 @@ ParkingBucket& ParkingLot::bucket_for(const void* address) noexcept {
   return buckets_[(key * 0x9e3779b97f4a7c15ULL) >> (64 - kBits)];
 }
 
-Parked** ParkingBucket::find(const void* address) noexcept {
-  Parked** slot = &top;
+Plain<Parked*>* ParkingBucket::find(const void* address) noexcept {
+  Plain<Parked*>* slot = &top;
   while (*slot != nullptr && (*slot)->address != address) slot = &(*slot)->below;
   return slot;
 }
@@ -22,7 +23,7 @@ Parked** ParkingBucket::find(const void* address) noexcept {
 void ParkingBucket::push_back(Parked& w) noexcept {
   w.queued = true;
   w.next = nullptr;
-  Parked** slot = find(w.address);
+  Plain<Parked*>* slot = find(w.address);
   Parked* first = *slot;
   if (first == nullptr) {
     w.prev = nullptr;
@@ -37,7 +38,7 @@ void ParkingBucket::push_back(Parked& w) noexcept {
 }
 
 void ParkingBucket::push_front(Parked& w) noexcept {
-  Parked** slot = find(w.address);
+  Plain<Parked*>* slot = find(w.address);
   Parked* first = *slot;
   if (first == nullptr) return push_back(w);
   w.queued = true;
@@ -50,9 +51,9 @@ void ParkingBucket::push_front(Parked& w) noexcept {
 }
 
 bool ParkingBucket::take_out(Parked& w) noexcept {
-  if (!w.queued) return false;
+  if (Mem::recheck(!w.queued)) return false;  // K2
   w.queued = false;
-  Parked** slot = find(w.address);
+  Plain<Parked*>* slot = find(w.address);
   if (*slot != &w) {
     w.prev->next = w.next;
     (w.next != nullptr ? w.next->prev : (*slot)->last) = w.prev;

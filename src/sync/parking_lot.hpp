@@ -40,21 +40,21 @@ struct ParkingBucket;
 
 // One waiter, on its own stack.
 struct Parked : Wait {
-  const void* address = nullptr;  // what it waits for
-  ParkingBucket* bucket = nullptr;
+  Plain<const void*> address = nullptr;  // what it waits for
+  Plain<ParkingBucket*> bucket = nullptr;
 
   // PL1: the bucket's lock.
-  Parked* prev = nullptr;  // towards the front of the address's queue; nullptr: the first
-  Parked* next = nullptr;
-  Parked* last = nullptr;   // first only: the queue's end
-  Parked* below = nullptr;  // first only: the first of another address in this bucket
-  bool queued = false;
+  Plain<Parked*> prev = nullptr;  // towards the front of the address's queue; nullptr: the first
+  Plain<Parked*> next = nullptr;
+  Plain<Parked*> last = nullptr;   // first only: the queue's end
+  Plain<Parked*> below = nullptr;  // first only: the first of another address in this bucket
+  Plain<bool> queued = false;
 };
 
 // The queues of the addresses that share one place in the table. Everything is done under its lock.
 struct alignas(64) ParkingBucket {
   ParkLock lock;
-  Parked* top = nullptr;  // the first of some address's queue
+  Plain<Parked*> top = nullptr;  // the first of some address's queue
 
   void push_back(Parked& w) noexcept;
   void push_front(Parked& w) noexcept;  // for one that was woken and lost the race for the object
@@ -66,7 +66,7 @@ struct alignas(64) ParkingBucket {
 
  private:
   // Where the first waiter of the address hangs, or would.
-  Parked** find(const void* address) noexcept;
+  Plain<Parked*>* find(const void* address) noexcept;
 };
 
 class ParkingLot {

@@ -100,13 +100,6 @@ M* reenter_from_blocking() noexcept {
   fatal("no model has blocking()", __FILE__, __LINE__);
 }
 void netpoll_break() noexcept {}
-G* foreign_g() noexcept {
-  fatal("no model has foreign threads that wait", __FILE__, __LINE__);
-}
-
-int64_t os::nanotime() noexcept {
-  return 0;
-}
 
 void ModelWorld::let_time_pass(std::initializer_list<ModelFiber*> fibers) {
   M m;

@@ -60,6 +60,10 @@ constinit Atomic<bool> light_fence_is_real{false};
 void fence_heavy() noexcept {
   model::heavy_fence();
 }
+const SystemInfo& system_info() noexcept {
+  static const SystemInfo one_cpu;  // nobody spins for a fiber's sake: that is but another delay
+  return one_cpu;
+}
 void osyield() noexcept {
   cpu_pause();
 }

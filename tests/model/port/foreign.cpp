@@ -1,0 +1,33 @@
+// Foreign threads that wait: any thread of a program, with a stand-in G as in current.cpp.
+#include <array>
+#include <new>
+
+#include "checker/checker.hpp"
+#include "sched/current.hpp"
+
+namespace gort {
+namespace {
+
+// Never freed, and the same in each run. Which thread of a program has had one before makes no difference to a late
+// waker: it is one that waits twice.
+struct StandIn {
+  alignas(G) std::byte memory[sizeof(G)];
+  G* g = nullptr;
+  uint64_t run = 0;
+};
+std::array<StandIn, model::kMaxThreads> stand_ins;
+
+}  // namespace
+
+G* foreign_g() noexcept {
+  StandIn& s = stand_ins[model::this_thread()];
+  if (s.run != model::run_number()) {
+    s.run = model::run_number();
+    s.g = new (s.memory) G;
+    s.g->kind = GKind::thread;
+    s.g->state.store(GState::running, std::memory_order_relaxed);
+  }
+  return s.g;
+}
+
+}  // namespace gort
