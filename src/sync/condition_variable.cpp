@@ -21,6 +21,7 @@
 
 #include <system_error>
 
+#include "base/mem.hpp"
 #include "sync/parking_lot.hpp"
 
 namespace gort {
@@ -48,10 +49,10 @@ std::cv_status condition_variable::wait_until_ns(std::unique_lock<mutex>& lock, 
   chaos_point(ChaosPoint::cv_queued);
   WakeCause cause = WakeCause::notified;
   bucket.lock.lock();
-  if (w.queued) {
-    cause = park_queued(w, until_ns);
-  } else {
+  if (Mem::recheck(!w.queued)) {
     bucket.lock.unlock();  // CV3: the notification came first
+  } else {
+    cause = park_queued(w, until_ns);
   }
   m->lock();
   return cause == WakeCause::timeout ? std::cv_status::timeout : std::cv_status::no_timeout;
