@@ -15,6 +15,7 @@
 #include <exception>
 #include <stdexcept>
 
+#include "base/mem.hpp"
 #include "sync/parking_lot.hpp"
 
 namespace gort {
@@ -45,9 +46,9 @@ void wait_group::add(std::ptrdiff_t n) {
   for (;;) {
     const uint64_t next = word_after(word, n);
     if (next == 0 && word % kOne == kMark) break;
-    // acq_rel: what came before this done(), and before the earlier ones, is published to the
-    // waiters.
-    if (word_.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+    // release: what came before this done() is published to the waiters; what came before the
+    // earlier ones goes with it, since exchanges continue a release sequence.
+    if (word_.compare_exchange_weak(word, next, std::memory_order_release,
                                     std::memory_order_relaxed)) {
       return;  // WG2
     }
@@ -60,10 +61,10 @@ void wait_group::add(std::ptrdiff_t n) {
     uint64_t next;
     do {
       next = word_after(word, n);
-      // acq_rel: as above.
+      // release: as above. acquire: we wake the waiters, who learn from us what the earlier ones did.
     } while (!word_.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                           std::memory_order_relaxed));
-    if (next != 0) return;
+    if (Mem::recheck(next != 0)) return;  // raised again meanwhile
     // WG2: from here on the address only.
     while (Parked* w = bucket.pop(this)) {
       w->cause = WakeCause::notified;
@@ -86,12 +87,12 @@ bool wait_group::wait_until_ns(int64_t until_ns) {
   // acquire: as above.
   uint64_t word = word_.load(std::memory_order_acquire);
   do {
-    if (count_of(word) == 0) {
+    if (Mem::recheck(count_of(word) == 0)) {
       bucket.lock.unlock();
       return true;
     }
-    // acquire: as above; the mark itself is for add(), which takes the lock.
-  } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_acquire,
+    // relaxed: the mark is for add(), which takes the lock. acquire if it fails: as above.
+  } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_relaxed,
                                         std::memory_order_acquire));
   bucket.push_back(w);
   const WakeCause cause = park_queued(w, until_ns);
