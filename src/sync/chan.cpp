@@ -32,8 +32,8 @@ struct ChanWait;
 
 // FIFO with removal from the middle. Protected by the channel's lock.
 struct WaitQueue {
-  ChanWait* first = nullptr;
-  ChanWait* last = nullptr;
+  Plain<ChanWait*> first = nullptr;
+  Plain<ChanWait*> last = nullptr;
 
   void push(ChanWait* w) noexcept;
   void remove(ChanWait* w) noexcept;
@@ -46,10 +46,10 @@ struct ChanWait : Wait {
 
   // push() sets these; a constructor that did would clear the whole Wait by a loop in microcode, a
   // tenth of a hand-over.
-  ChanWait* prev;
-  ChanWait* next;
-  WaitQueue* queue;  // nullptr once dequeued
-  void* element;
+  Plain<ChanWait*> prev;
+  Plain<ChanWait*> next;
+  Plain<WaitQueue*> queue;  // nullptr once dequeued
+  Plain<void*> element;
 };
 
 void WaitQueue::push(ChanWait* w) noexcept {
@@ -89,7 +89,7 @@ ChanWait* WaitQueue::pop() noexcept {
 bool cancel_chan_wait(Wait* base) noexcept {
   auto* w = static_cast<ChanWait*>(base);
   LockGuard guard(*w->lock);
-  if (w->queue == nullptr) return false;
+  if (Mem::recheck(w->queue == nullptr)) return false;
   if (w->timer != nullptr && !claim(*w)) return false;
   w->queue->remove(w);
   return true;
@@ -143,12 +143,12 @@ class alignas(64) chan_core {
   static op_status outcome(WakeCause cause);
 
   ParkLock lock_;
-  bool closed_ = false;
+  Plain<bool> closed_ = false;
   Atomic<uint32_t> refs_{1};
   const element_ops ops_;
   const size_t capacity_;
-  size_t count_ = 0;
-  size_t head_ = 0;  // the oldest element
+  Plain<size_t> count_ = 0;
+  Plain<size_t> head_ = 0;  // the oldest element
   WaitQueue receivers_;
   WaitQueue senders_;
   std::byte* ring_ = nullptr;
@@ -286,7 +286,8 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
   const WakeCause cause = timed.park();
   if (cause == WakeCause::timeout) {
     LockGuard guard(lock_);
-    if (w.queue != nullptr) w.queue->remove(&w);
+    // Whoever lost the claim to the timer may have dequeued us (C2).
+    if (!Mem::recheck(w.queue == nullptr)) w.queue->remove(&w);
   }
   return outcome(cause);
 }
