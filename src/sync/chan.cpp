@@ -70,6 +70,12 @@ void WaitQueue::remove(ChanWait* w) noexcept {
   w->queue = nullptr;
 }
 
+// A wait with a time limit, which may pass just now.
+inline bool claim_timed(ChanWait& w) noexcept {
+  chaos_point(ChaosPoint::chan_claimed);
+  return claim(w);
+}
+
 ChanWait* WaitQueue::pop() noexcept {
   while (ChanWait* w = first) {
     first = w->next;
@@ -79,9 +85,7 @@ ChanWait* WaitQueue::pop() noexcept {
       first->prev = nullptr;
     }
     w->queue = nullptr;
-    if (__builtin_expect(w->timer == nullptr, 1)) return w;
-    chaos_point(ChaosPoint::chan_claimed);
-    if (claim(*w)) return w;
+    if (__builtin_expect(w->timer == nullptr, 1) || claim_timed(*w)) return w;
   }
   return nullptr;
 }

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <random>
 
 #include "gort/chan.hpp"
 #include "gort/wait_group.hpp"
@@ -13,12 +12,8 @@
 namespace gort {
 namespace {
 
-using namespace std::chrono_literals;
-
 class ChanStress : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(ChanStress);
-
-constexpr std::chrono::milliseconds kRunFor = 1s;
 
 TEST_P(ChanStress, TimedSendsAndReceivesLoseNothing) {
   const uint64_t seed = test::test_seed();
@@ -27,12 +22,12 @@ TEST_P(ChanStress, TimedSendsAndReceivesLoseNothing) {
       const chan<int64_t> c(capacity);
       std::atomic<int64_t> sent{0};
       std::atomic<int64_t> received{0};
-      const auto end = std::chrono::steady_clock::now() + kRunFor / 2;
+      const auto end = std::chrono::steady_clock::now() + test::stress_time() / 2;
       wait_group senders;
       wait_group receivers;
       for (uint64_t i = 0; i < 4; ++i) {
         senders.go([&, c, i] {
-          std::mt19937_64 random(seed + i);
+          test::Random random(seed + i);
           while (std::chrono::steady_clock::now() < end) {
             const auto value = static_cast<int64_t>(random() % 1000);
             const std::chrono::microseconds limit(random() % 200);
@@ -40,7 +35,7 @@ TEST_P(ChanStress, TimedSendsAndReceivesLoseNothing) {
           }
         });
         receivers.go([&, c, i] {
-          std::mt19937_64 random(seed + 100 + i);
+          test::Random random(seed + 100 + i);
           for (;;) {
             int64_t value = 0;
             const std::chrono::microseconds limit(random() % 200);
@@ -63,8 +58,8 @@ TEST_P(ChanStress, TimedSendsAndReceivesLoseNothing) {
 TEST_P(ChanStress, StopRacesWithPartners) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {
-    std::mt19937_64 random(seed);
-    const auto end = std::chrono::steady_clock::now() + kRunFor;
+    test::Random random(seed);
+    const auto end = std::chrono::steady_clock::now() + test::stress_time();
     while (std::chrono::steady_clock::now() < end) {
       const chan<int> c;
       std::atomic<int> got{0};
@@ -87,7 +82,7 @@ TEST_P(ChanStress, StopRacesWithPartners) {
 
 TEST_P(ChanStress, TheLastHandleMayGoRightAfterTheLastOperation) {
   in_fibers([] {
-    const auto end = std::chrono::steady_clock::now() + kRunFor;
+    const auto end = std::chrono::steady_clock::now() + test::stress_time();
     while (std::chrono::steady_clock::now() < end) {
       auto* c = new chan<int>;
       auto sender = spawn([handle = *c] { handle.send(1); });

@@ -20,8 +20,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::nanoseconds kRunFor = 2s;
-
 struct alignas(64) Guarded {
   ParkLock lock;
   std::array<int64_t, 4> plain = {};  // under lock, all the same whenever it is free
@@ -85,8 +83,8 @@ TEST_P(ParkLockStress, BiasEndsUnderFire) {
   int rounds = 0;
   run(options{.procs = 1}, [&] {
     Intruders intruders(GetParam(), kTurns);
-    const int64_t end = test::now_ns() + kRunFor.count();
-    while (test::now_ns() < end) {
+    const test::StressClock clock;
+    while (clock.running()) {
       const auto g = std::make_unique<Guarded>();
       g->lock.bias();
       intruders.let_in(*g);
@@ -101,16 +99,16 @@ TEST_P(ParkLockStress, BiasEndsUnderFire) {
       ++rounds;
     }
   });
-  EXPECT_GT(rounds, 100);
+  EXPECT_GT(rounds, 10);  // what a second holds on a busy machine, under chaos and a sanitizer
 }
 
 // Channels made by fibers of a runtime with one P, used by its fibers and by threads.
 TEST(ParkLockStress, ChannelsOfOnePMeetThreads) {
   run(options{.procs = 1}, [&] {
-    const int64_t end = test::now_ns() + kRunFor.count();
+    const test::StressClock clock;
     int64_t sum = 0;
     int64_t expected = 0;
-    while (test::now_ns() < end) {
+    while (clock.running()) {
       for (const size_t capacity : {0U, 3U}) {
         constexpr int kValues = 50;
         const chan<int> c(capacity);

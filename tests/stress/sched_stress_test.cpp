@@ -1,13 +1,11 @@
 // The scheduler under random load: births, ends, sleeps, stop requests, foreign threads, shutdown.
-// Every case runs about a second and prints its seed; GORT_TEST_SEED repeats one, TEST_MS sets the
-// time.
+// Every case runs about a second and prints its seed; GORT_TEST_SEED repeats one, GORT_TEST_MS
+// sets the time.
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
-#include <random>
 #include <thread>
 #include <vector>
 
@@ -22,24 +20,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using std::chrono::microseconds;
-using Random = std::mt19937_64;
-
-int64_t stress_ns() {
-  const char* ms = std::getenv("TEST_MS");
-  return (ms != nullptr ? std::atoll(ms) : 1000) * 1'000'000;
-}
-
-uint64_t below(Random& random, uint64_t n) {
-  return random() % n;
-}
-
-class Clock {
- public:
-  [[nodiscard]] bool running() const { return test::now_ns() < end_ns_; }
-
- private:
-  int64_t end_ns_ = test::now_ns() + stress_ns();
-};
+using test::below;
+using test::Random;
+using Clock = test::StressClock;
 
 class SchedStress : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(SchedStress);
@@ -268,78 +251,6 @@ TEST_P(SchedStress, BlockingAmongSleepers) {
       }));
     }
     for (auto& t : tasks) t.join();
-  });
-}
-
-// Many short runs that end in the middle of everything.
-// I5 in idle.cpp: each idle M is told to exit once, or its join hangs.
-TEST_P(SchedStress, ShutdownRacesWithEverything) {
-  const uint64_t seed = test::test_seed();
-  Random random(seed);
-  const test::Resources before;
-  const Clock clock;
-  std::atomic<int64_t> alive{0};
-  struct Counted {
-    std::atomic<int64_t>& n;
-    explicit Counted(std::atomic<int64_t>& c) : n(c) { n.fetch_add(1); }
-    ~Counted() { n.fetch_sub(1); }
-  };
-  while (clock.running()) {
-    run(opts(), [&] {
-      for (uint64_t i = below(random, 40); i > 0; --i) {
-        const uint64_t kind = below(random, 6);
-        const microseconds us(below(random, 200));
-        go([&alive, kind, us] {
-          const Counted counted(alive);
-          switch (kind) {
-            case 0:
-              sleep_for(1h);
-              break;
-            case 1:
-              sleep_for(us);
-              break;
-            case 2:
-              for (int n = 0; n < 20; ++n) go([] { yield(); });
-              break;
-            case 3:
-              spawn([] { sleep_for(1h); }).join();
-              break;
-            case 4:
-              blocking([us] { std::this_thread::sleep_for(us); });
-              break;
-            default: {
-              const std::stop_token token = this_fiber::stop_token();
-              while (!token.stop_requested()) yield();
-            }
-          }
-        });
-      }
-      if (below(random, 2) == 0) sleep_for(microseconds(below(random, 300)));
-    });
-    EXPECT_EQ(alive.load(), 0);
-    EXPECT_EQ(num_fibers(), 0U);
-  }
-  before.expect_unchanged();
-}
-
-// Bursts from one fiber, so that the other Ps live on what they steal.
-TEST_P(SchedStress, StealStorm) {
-  const uint64_t seed = test::test_seed();
-  in_fibers([seed] {
-    Random random(seed);
-    const Clock clock;
-    std::atomic<int64_t> left{0};
-    while (clock.running()) {
-      const uint64_t n = 1 + below(random, 1000);
-      left.store(static_cast<int64_t>(n));
-      for (uint64_t i = 0; i < n; ++i) {
-        go([&left, spins = below(random, 200)] {
-          for (uint64_t s = 0; s < spins; ++s) asm volatile("" ::: "memory");
-          left.fetch_sub(1);
-        });
-      }
-      test::until([&left] { return left.load() == 0; });
-    }
   });
 }
 

@@ -1,6 +1,6 @@
 // sync stress: mutex, condition_variable and wait_group under many fibers and threads with random
-// waits and time limits. Each case runs for a second or two and prints its seed; GORT_TEST_SEED
-// repeats one.
+// waits and time limits. Each case runs for a second and prints its seed; GORT_TEST_SEED
+// repeats one, GORT_TEST_MS sets the time.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -27,7 +27,6 @@ using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using lock_t = std::unique_lock<mutex>;
 
-constexpr auto kTime = 1200ms;
 constexpr int kTimeLimitMaxUs = 200;
 
 class Seeds {
@@ -97,7 +96,7 @@ TEST_P(SyncStress, TimedWaitsAgainstNotifies) {
     }
   };
   const auto notify = [&](std::mt19937_64 random) {
-    const auto end = clock::now() + kTime;
+    const auto end = clock::now() + test::stress_time();
     while (clock::now() < end) {
       {
         const std::lock_guard<mutex> guard(m);
@@ -154,7 +153,7 @@ TEST_P(SyncStress, DestroyedUnderTimedWaits) {
   Seeds seeds;
   auto random = seeds.next();
   in_fibers([&] {
-    const auto end = clock::now() + kTime;
+    const auto end = clock::now() + test::stress_time();
     while (clock::now() < end) {
       mutex m;
       auto* c = new condition_variable;
@@ -189,7 +188,7 @@ TEST_P(SyncStress, LocksGroupsAndStops) {
     mutex m;
     int64_t guarded = 0;
     std::atomic<int64_t> expected{0};
-    const auto end = clock::now() + kTime;
+    const auto end = clock::now() + test::stress_time();
     auto random = seeds.next();
     const auto work = [&](std::mt19937_64 r) {
       for (int i = 0; i < 50; ++i) {

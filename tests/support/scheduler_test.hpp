@@ -15,15 +15,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <functional>
-#include <random>
 #include <string>
 #include <thread>
 
 #include "gort/fiber.hpp"
 #include "gort/run.hpp"
+#include "support/random.hpp"
 #include "support/sanitized.hpp"
 
 namespace gort::test {
@@ -141,17 +139,6 @@ class SchedulerTest : public testing::TestWithParam<int> {
     }
   }
 };
-
-// The seed of a test with random choices: GORT_TEST_SEED, or a new one; printed.
-inline uint64_t test_seed() {
-  const char* given = std::getenv("GORT_TEST_SEED");
-  const uint64_t seed = given != nullptr
-                            ? std::strtoull(given, nullptr, 0)
-                            : (uint64_t{std::random_device{}()} << 32) ^ std::random_device{}();
-  std::printf("GORT_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::fflush(stdout);
-  return seed;
-}
 
 }  // namespace gort::test
 

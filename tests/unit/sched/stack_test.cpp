@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "os/os.hpp"
+#include "support/random.hpp"
 #include "support/sanitized.hpp"
 
 namespace gort {
@@ -398,8 +399,7 @@ std::atomic_ref<uint64_t> owner_of(std::byte* end) {
 TEST(StackPool, TwoThreadsTakeAndGiveWhileAThirdScavengesAndLooks) {
   constexpr int kRounds = kSanitizers ? 2'000 : 20'000;
   constexpr size_t kHeldMax = 300;
-  const uint64_t seed = std::random_device{}();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t seed = test::test_seed();
   StackPool pool(64 << 10);
   std::atomic<int> running{2};
   std::atomic<int> stolen{0};
