@@ -162,6 +162,10 @@ void start_sched(const options& wish) {
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
   start_sysmon();
+}
+
+// From here on other threads may start fibers, and with them Ms, which take the Ps that nobody holds.
+void open_door() noexcept {
   open_for_visitors.store(true, std::memory_order_seq_cst);  // seq_cst: U1
 }
 
@@ -267,6 +271,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     }
   }();
   *static_cast<MainCall**>(f.payload) = &call;
+  open_door();  // this M has its P, and nothing can fail any more
   fiber_start(f.g, MainCall::entry);
   schedule_loop(m);
   m_leave();
@@ -278,6 +283,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
 runtime::runtime(const options& o) {
   if (current_m() != nullptr) throw std::logic_error("gort: a runtime inside a fiber");
   start_sched(o);
+  open_door();
 }
 
 runtime::~runtime() {
