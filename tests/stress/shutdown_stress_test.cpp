@@ -200,5 +200,33 @@ TEST_P(ShutdownStress, StopsInFlight) {
   before.expect_unchanged();
 }
 
+// A socket goes from a runtime, where it has been given a time limit, to a thread that closes it when
+// the runtime may be taken apart (U1 in sched.hpp): its timer stands in there.
+TEST_P(ShutdownStress, SocketsAreClosedByThreadsAtTheEnd) {
+  const uint64_t seed = test::test_seed();
+  Random random(seed);
+  const test::Resources before;
+  const test::StressClock clock;
+  while (clock.running()) {
+    constexpr size_t kSockets = 4;
+    std::vector<net::tcp_listener> sockets(kSockets);
+    std::atomic<bool> ending{false};
+    std::thread closer([&ending, &sockets, spins = below(random, 20'000)] {
+      while (!ending) std::this_thread::yield();
+      for (uint64_t s = 0; s < spins; ++s) asm volatile("" ::: "memory");
+      for (net::tcp_listener& l : sockets) l.close();
+    });
+    run(opts(), [&] {
+      for (net::tcp_listener& l : sockets) {
+        l = net::tcp_listener::listen("127.0.0.1", 0);
+        l.set_deadline(std::chrono::steady_clock::now() + 1h);
+      }
+      ending = true;
+    });
+    closer.join();
+  }
+  before.expect_unchanged();
+}
+
 }  // namespace
 }  // namespace gort
