@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -19,6 +21,9 @@
 
 namespace gort::os {
 namespace {
+
+// No Linux port has a smaller one; addresses are rounded by it, so that it must be a power of two.
+constexpr size_t kSmallestPage = 4 << 10;
 
 unsigned long auxvreadbuf[kAuxvWords];
 unsigned char addrspace_vec[1];  // mincore's result, which nobody looks at
@@ -50,12 +55,9 @@ const unsigned long* find_auxv(int argc, char** argv) noexcept {
 void sysargs(int argc, char** argv) noexcept {
   saved_argc = argc;
   saved_argv = argv;
-  if (argv != nullptr && sysauxv(find_auxv(argc, argv)) > 0) return;
-  if (read_auxv(procAuxv, auxvreadbuf) > 0) {
-    sysauxv(auxvreadbuf);
-    return;
-  }
-  facts.page_bytes = probe_page_bytes();
+  const bool given = argv != nullptr && sysauxv(find_auxv(argc, argv)) > 0;
+  if (!given && read_auxv(procAuxv, auxvreadbuf) > 0) sysauxv(auxvreadbuf);
+  if (facts.page_bytes == 0) facts.page_bytes = probe_page_bytes();
 }
 
 int sysauxv(const unsigned long* auxv) noexcept {
@@ -71,7 +73,7 @@ AuxvFacts parse_auxv(const unsigned long* auxv) noexcept {
     const unsigned long value = auxv[1];
     switch (auxv[0]) {
       case AT_PAGESZ:
-        out.page_bytes = value;
+        if (value >= kSmallestPage && std::has_single_bit(value)) out.page_bytes = value;
         break;
       case AT_HWCAP:
         out.hwcap = value;
@@ -98,10 +100,13 @@ AuxvFacts parse_auxv(const unsigned long* auxv) noexcept {
 int read_auxv(const char* path, std::span<unsigned long> buf) noexcept {
   std::span<char> bytes(reinterpret_cast<char*>(buf.data()), buf.size_bytes());
   const long got = read_file(path, 0, bytes);
-  if (got < 0) return static_cast<int>(got);
+  return got < 0 ? static_cast<int>(got) : terminate_auxv(buf, static_cast<size_t>(got));
+}
+
+int terminate_auxv(std::span<unsigned long> buf, size_t bytes) noexcept {
   // Whole pairs only, and always room for the AT_NULL pair, also when the file was cut.
   constexpr size_t kPairBytes = 2 * sizeof(unsigned long);
-  size_t pairs = static_cast<size_t>(got) / kPairBytes;
+  size_t pairs = bytes / kPairBytes;
   if (2 * pairs + 2 > buf.size()) pairs = buf.size() / 2 - 1;
   buf[2 * pairs] = AT_NULL;
   buf[2 * pairs + 1] = 0;
@@ -125,13 +130,21 @@ std::vector<std::string> arguments() {
     out.assign(saved_argv, saved_argv + saved_argc);
     return out;
   }
-  // Arguments separated, and the last one ended, by zero bytes.
   char chunk[512];
   std::string all;
   for (long n; (n = read_file(procCmdline, all.size(), chunk)) > 0;) {
     all.append(chunk, static_cast<size_t>(n));
   }
-  for (size_t at = 0; at < all.size(); at += out.back().size() + 1) out.emplace_back(&all[at]);
+  return split_arguments(all);
+}
+
+std::vector<std::string> split_arguments(std::string_view text) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\0'), text.size());
+    out.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
   return out;
 }
 
@@ -146,7 +159,7 @@ size_t probe_page_bytes() noexcept {
                                   MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
   if (mapped < 0) return 0;
   size_t found = 0;
-  for (size_t n = 4 << 10; n < kLargestPage; n <<= 1) {
+  for (size_t n = kSmallestPage; n < kLargestPage; n <<= 1) {
     if (mincore(reinterpret_cast<void*>(mapped + static_cast<long>(n)), 1, addrspace_vec) == 0) {
       found = n;
       break;

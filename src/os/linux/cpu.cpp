@@ -6,6 +6,7 @@
 
 #include "base/mem.hpp"
 #include "os/linux/cgroup.hpp"
+#include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/os.hpp"
 
@@ -23,11 +24,7 @@ int affinity_count() noexcept {
   unsigned long mask[kMaxCpus / kBitsPerWord];  // 8 KiB
   const int bytes = sched_getaffinity(0, mask);
   if (bytes <= 0) return 1;
-  int count = 0;
-  for (size_t i = 0; i < static_cast<size_t>(bytes) / sizeof mask[0]; i++) {
-    count += std::popcount(mask[i]);
-  }
-  return std::max(count, 1);
+  return count_cpus(std::span(mask).first(static_cast<size_t>(bytes) / sizeof mask[0]));
 }
 
 // The cgroup's quota in processors, 0: no limit. Read again when it is older than kQuotaAgeNsMax.
@@ -52,6 +49,12 @@ int getproccount() noexcept {
   const uint64_t affinity = static_cast<uint64_t>(affinity_count());
   const uint64_t quota = quota_cached();
   return static_cast<int>(quota == 0 ? affinity : std::min(affinity, quota));
+}
+
+int count_cpus(std::span<const unsigned long> mask) noexcept {
+  int count = 0;
+  for (const unsigned long word : mask) count += std::popcount(word);
+  return std::max(count, 1);
 }
 
 int sched_getaffinity(int pid, std::span<unsigned long> mask) noexcept {

@@ -79,7 +79,10 @@ size_t parse_huge_page_size(std::string_view text) noexcept {
 size_t parse_meminfo_huge_page_size(std::string_view text) noexcept {
   constexpr std::string_view kKey = "Hugepagesize:";
   constexpr std::string_view kUnit = " kB";
-  const size_t at = text.find(kKey);
+  size_t at = text.find(kKey);
+  while (at != std::string_view::npos && at != 0 && text[at - 1] != '\n') {
+    at = text.find(kKey, at + 1);  // the end of another key
+  }
   if (at == std::string_view::npos) return 0;
   text.remove_prefix(at + kKey.size());
   text = text.substr(0, text.find('\n'));

@@ -25,7 +25,7 @@ inline constexpr size_t kAuxvWords = 128;
 
 // What sysauxv() took out of the vector.
 struct AuxvFacts {
-  size_t page_bytes = 0;              // AT_PAGESZ, 0: not given
+  size_t page_bytes = 0;              // AT_PAGESZ, 0: not given, or no page size
   unsigned long hwcap = 0;            // AT_HWCAP
   unsigned long hwcap2 = 0;           // AT_HWCAP2
   bool secure = false;                // AT_SECURE
@@ -40,6 +40,8 @@ AuxvFacts parse_auxv(const unsigned long* auxv) noexcept;
 // Copies a file that holds an auxiliary vector into buf. The result ends with AT_NULL also when the
 // file is longer than the buffer or ends within a pair. The number of whole pairs, or -errno.
 int read_auxv(const char* path, std::span<unsigned long> buf) noexcept;
+// Pure: does that ending, for `bytes` of a vector at the front of buf. The number of whole pairs.
+int terminate_auxv(std::span<unsigned long> buf, size_t bytes) noexcept;
 
 // The page size as mincore tells it: EINVAL until the address is page-aligned. 0: not to be found.
 size_t probe_page_bytes() noexcept;
@@ -48,6 +50,9 @@ size_t probe_page_bytes() noexcept;
 const AuxvFacts& auxv_facts() noexcept;
 // The program's arguments; from /proc/self/cmdline unless sysargs() was given argv.
 std::vector<std::string> arguments();
+// Pure: the text of /proc/self/cmdline, in which each argument is followed by a zero byte; the last
+// one may lack it (a program that writes to its argv).
+std::vector<std::string> split_arguments(std::string_view text);
 
 // ---- random.cpp ---------------------------------------------------------------------------------
 
@@ -67,6 +72,17 @@ inline constexpr char sysTHPSizePath[] = "/sys/kernel/mm/transparent_hugepage/hp
 size_t parse_huge_page_size(std::string_view text) noexcept;
 // Pure: "Hugepagesize:    2048 kB" in the text of /proc/meminfo, in bytes; 0 unless a power of two.
 size_t parse_meminfo_huge_page_size(std::string_view text) noexcept;
+
+// ---- cpu.cpp ------------------------------------------------------------------------------------
+
+// Pure: the processors in an affinity mask, at least 1.
+int count_cpus(std::span<const unsigned long> mask) noexcept;
+
+// ---- thread.cpp ---------------------------------------------------------------------------------
+
+// Pure: the threads among what getdents64 gave of /proc/self/task. A record that does not fit into
+// what is left ends the count.
+int count_task_entries(std::span<const char> records) noexcept;
 
 // ---- fence.cpp ----------------------------------------------------------------------------------
 

@@ -15,11 +15,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/check.hpp"
 #include "os/linux/glibc_thread.hpp"
+#include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/settings.hpp"
 
@@ -155,18 +158,28 @@ int count_threads() noexcept {
   const long fd =
       raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (fd < 0) return static_cast<int>(fd);
-  alignas(dirent64) char entries[4096];
+  char entries[4096];
   int count = 0;
   long got = 0;
   while ((got = raw_syscall(SYS_getdents64, fd, entries, sizeof entries)) > 0) {
-    for (long at = 0; at < got;) {
-      const dirent64* entry = reinterpret_cast<const dirent64*>(entries + at);
-      if (entry->d_name[0] != '.') ++count;
-      at += entry->d_reclen;
-    }
+    count += count_task_entries({entries, static_cast<size_t>(got)});
   }
   raw_syscall(SYS_close, fd);
   return got < 0 ? static_cast<int>(got) : count;
+}
+
+int count_task_entries(std::span<const char> records) noexcept {
+  int count = 0;
+  // The name and the zero behind it begin here; no record is shorter.
+  constexpr size_t kHeadBytes = offsetof(dirent64, d_name);
+  while (records.size() > kHeadBytes) {
+    decltype(dirent64::d_reclen) bytes = 0;
+    std::memcpy(&bytes, records.data() + offsetof(dirent64, d_reclen), sizeof bytes);
+    if (bytes <= kHeadBytes || bytes > records.size()) break;
+    if (records[kHeadBytes] != '.') ++count;
+    records = records.subspan(bytes);
+  }
+  return count;
 }
 
 }  // namespace gort::os

@@ -123,6 +123,34 @@ TEST(Auxv, ParseTakesOnlyWhatItKnows) {
   EXPECT_EQ(facts.random, nullptr);
 }
 
+TEST(Auxv, APageSizeIsAPowerOfTwo) {
+  for (const unsigned long bad : {0UL, 1UL, 2048UL, 4095UL, 4097UL, ~0UL}) {
+    const unsigned long vector[] = {AT_PAGESZ, bad, AT_NULL, 0};
+    EXPECT_EQ(parse_auxv(vector).page_bytes, 0u) << bad;
+  }
+}
+
+TEST(Auxv, APageSizeThatIsNoneIsFoundOtherwise) {
+  char name[] = "prog";
+  std::array<void*, 7> stack = {name,
+                                nullptr,
+                                nullptr,
+                                reinterpret_cast<void*>(AT_PAGESZ),
+                                reinterpret_cast<void*>(4097UL),
+                                reinterpret_cast<void*>(AT_NULL),
+                                nullptr};
+  sysargs(1, reinterpret_cast<char**>(stack.data()));
+  EXPECT_EQ(auxv_facts().page_bytes, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
+  sysargs(0, nullptr);  // back to the truth
+}
+
+TEST(Auxv, ArgumentsAreSplitAtZeros) {
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(split_arguments(""), Texts{});
+  EXPECT_EQ(split_arguments({"a\0\0b\0", 5}), (Texts{"a", "", "b"}));
+  EXPECT_EQ(split_arguments("a title of its own"), Texts{"a title of its own"});
+}
+
 TEST(Auxv, ReadEndsTheVectorAlsoWhenCut) {
   std::vector<unsigned long> words(200, 77);  // longer than any buffer below, and no AT_NULL in it
   const TempFile file(words, words.size() * sizeof words[0]);
@@ -213,6 +241,9 @@ TEST(Init, HugePageSizeInMeminfo) {
   EXPECT_EQ(parse_meminfo_huge_page_size("Hugepagesize: 2048\n"), 0u);
   EXPECT_EQ(parse_meminfo_huge_page_size("Hugepagesize: 99999999999999 kB\n"), 0u);
   EXPECT_EQ(parse_meminfo_huge_page_size(""), 0u);
+  EXPECT_EQ(parse_meminfo_huge_page_size("NoHugepagesize: 4096 kB\n"), 0u);
+  EXPECT_EQ(parse_meminfo_huge_page_size("NoHugepagesize: 4 kB\nHugepagesize: 2048 kB\n"),
+            2048u << 10);
 }
 
 TEST(Init, ParseDecimal) {
