@@ -27,14 +27,16 @@ constexpr std::string_view kNoChaos =
 // A day. schedtrace says at most this, so that the product with 1,000,000 is far from overflow.
 constexpr uint64_t kSchedtraceMsMax = 86'400'000;
 
-// A value as it may be shown on a terminal: control characters escaped, long ones cut.
+// A value as it may be shown on a terminal, long ones cut. All but ASCII is escaped: among the rest
+// are control characters (U+009B begins a sequence like ESC [), letters that look like digits, and
+// halves of characters that were cut.
 std::string printable(std::string_view value) {
   constexpr size_t kShown = 64;
   constexpr char kHex[] = "0123456789abcdef";
   std::string out;
   for (const char c : value.substr(0, kShown)) {
     const unsigned char byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
+    if (byte >= 0x20 && byte < 0x7f) {
       out += c;
     } else {
       out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};

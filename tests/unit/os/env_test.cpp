@@ -229,6 +229,9 @@ TEST(Settings, MalformedDebug) {
 TEST(Settings, ComplaintsAreSafeToPrint) {
   EXPECT_EQ(complaint("GORT_PROCS", "1\n\x1b[31m\x7f"),
             "GORT_PROCS=1\\x0a\\x1b[31m\\x7f ignored: expected an integer from 1 to 1024");
+  // U+009B begins a control sequence, and the digit is one of another alphabet.
+  EXPECT_EQ(complaint("GORT_PROCS", "\xc2\x9b\xef\xbc\x94"),
+            "GORT_PROCS=\\xc2\\x9b\\xef\\xbc\\x94 ignored: expected an integer from 1 to 1024");
   const std::string longest = complaint("GORT_PROCS", std::string(100'000, '9'));
   EXPECT_LT(longest.size(), 200u);
   EXPECT_NE(longest.find("..."), std::string::npos);
