@@ -14,6 +14,8 @@ constexpr char kProcMountinfo[] = "/proc/self/mountinfo";
 // Room for a path. PATH_MAX would be 4096; three of these live on the stack at once, and
 // the paths that container systems make have some 200 characters. Longer ones are no limit (CG3).
 constexpr size_t kPathBytes = 1024;
+// Of a file that says a quota: two numbers of 20 digits each would have 42.
+constexpr size_t kQuotaBytesMax = 63;
 // Of mountinfo; holds two paths and the options of an overlay mount.
 constexpr size_t kLineBytes = 4096;
 
@@ -28,6 +30,19 @@ std::string_view take_field(std::string_view& text, char separator) noexcept {
 bool list_has(std::string_view list, std::string_view word) noexcept {
   while (!list.empty()) {
     if (take_field(list, ',') == word) return true;
+  }
+  return false;
+}
+
+// A zero byte would end the path early, in the middle of another one.
+bool is_path(std::string_view text) noexcept {
+  return text.starts_with('/') && text.find('\0') == std::string_view::npos;
+}
+
+// "/../x" stands in /proc/self/cgroup for a group outside of the namespace; "..x" is a mere name.
+bool leads_up(std::string_view path) noexcept {
+  while (!path.empty()) {
+    if (take_field(path, '/') == "..") return true;
   }
   return false;
 }
@@ -71,7 +86,8 @@ void for_each_line(FileReader reader, const char* path, F f) noexcept {
   }
 }
 
-// Reads directory/name as text into buf; empty if it can not be read.
+// Reads directory/name as text into buf; empty if it can not be read, or fills the buffer: the front
+// half of a number is another number.
 std::string_view read_entry(FileReader reader, std::string_view directory, const char* name,
                             std::span<char> buf) noexcept {
   char path[kPathBytes + 32];  // 32: room for "/cpu.cfs_period_us"
@@ -79,13 +95,14 @@ std::string_view read_entry(FileReader reader, std::string_view directory, const
   path[n] = '/';
   std::strcpy(path + n + 1, name);
   const long got = reader.read(reader.context, path, 0, buf);
-  return got > 0 ? std::string_view(buf.data(), static_cast<size_t>(got)) : std::string_view();
+  if (got <= 0 || static_cast<size_t>(got) == buf.size()) return {};
+  return {buf.data(), static_cast<size_t>(got)};
 }
 
 CpuQuota quota_of_directory(FileReader reader, CgroupVersion version,
                             std::string_view directory) noexcept {
-  char first[64];
-  char second[64];
+  char first[kQuotaBytesMax + 1];
+  char second[kQuotaBytesMax + 1];
   if (version == CgroupVersion::v2) {
     return parse_cpu_max(read_entry(reader, directory, "cpu.max", first));
   }
@@ -175,7 +192,7 @@ CpuQuota parse_cfs(std::string_view quota_us, std::string_view period_us) noexce
 CgroupLine parse_cgroup_line(std::string_view line) noexcept {
   const std::string_view id = take_field(line, ':');
   const std::string_view controllers = take_field(line, ':');
-  if (!line.starts_with('/')) return {};
+  if (!is_path(line)) return {};
   if (id == "0" && controllers.empty()) return {CgroupVersion::v2, line};
   if (list_has(controllers, "cpu")) return {CgroupVersion::v1, line};
   return {};
@@ -196,18 +213,26 @@ CgroupMount parse_mountinfo_line(std::string_view line) noexcept {
   for (int i = 0; i < 3; i++) take_field(line, ' ');  // mount id, parent, device
   out.root = take_field(line, ' ');
   out.mount_point = take_field(line, ' ');
+  if (!is_path(out.root) || !is_path(out.mount_point)) return {};
   return out;
 }
 
 size_t unescape_mount_path(std::string_view in, std::span<char> out) noexcept {
-  const auto octal = [&](size_t i) noexcept {
-    return i < in.size() && in[i] >= '0' && in[i] <= '7' ? in[i] - '0' : -1;
+  // The byte behind the backslash at i, 0 if no byte can be meant.
+  const auto escaped = [&](size_t i) noexcept {
+    unsigned byte = 0;
+    for (size_t digit = i + 1; digit <= i + 3; digit++) {
+      if (digit >= in.size() || in[digit] < '0' || in[digit] > '7') return 0U;
+      byte = byte * 8 + static_cast<unsigned>(in[digit] - '0');
+    }
+    return byte <= 0xff ? byte : 0U;
   };
   size_t n = 0;
   for (size_t i = 0; i < in.size(); n++) {
     if (n >= out.size()) return 0;
-    if (in[i] == '\\' && octal(i + 1) >= 0 && octal(i + 2) >= 0 && octal(i + 3) >= 0) {
-      out[n] = static_cast<char>(octal(i + 1) * 64 + octal(i + 2) * 8 + octal(i + 3));
+    const unsigned byte = in[i] == '\\' ? escaped(i) : 0;
+    if (byte != 0) {
+      out[n] = static_cast<char>(byte);
       i += 4;
     } else {
       out[n] = in[i++];
@@ -221,8 +246,7 @@ size_t cgroup_directory(std::string_view mount_point, std::string_view root, std
   if (root == "/") root = "";
   if (path == "/") path = "";
   const bool below = path.starts_with(root) &&
-                     (path.size() == root.size() || path[root.size()] == '/') &&
-                     path.substr(0, 3) != "/..";
+                     (path.size() == root.size() || path[root.size()] == '/') && !leads_up(path);
   path = below ? path.substr(root.size()) : std::string_view();
   if (mount_point.size() + path.size() > out.size()) return 0;
   mount_point.copy(out.data(), mount_point.size());

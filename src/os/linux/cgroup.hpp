@@ -47,12 +47,13 @@ struct CgroupMount {
 };
 CgroupMount parse_mountinfo_line(std::string_view line) noexcept;
 
-// Turns mountinfo's "\040" into a space and so on. The length, or 0 if it does not fit.
+// Turns mountinfo's "\040" into a space and so on, except for what is no byte of a path ("\000",
+// "\777"). The length, or 0 if it does not fit.
 size_t unescape_mount_path(std::string_view in, std::span<char> out) noexcept;
 
 // The directory of group `path` under a mount of group `root` at `mount_point`, into out. A group
-// that is not below the root (it lies outside the container) is taken to be the mount point. 0:
-// does not fit.
+// that is not below the root (it lies outside the container), or whose path has a "..", is taken to
+// be the mount point. 0: does not fit.
 size_t cgroup_directory(std::string_view mount_point, std::string_view root, std::string_view path,
                         std::span<char> out) noexcept;
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "os/linux/cgroup.hpp"
+#include "os/linux/internal.hpp"
 #include "os/os.hpp"
 
 namespace gort::os {
@@ -79,6 +80,7 @@ TEST(Cgroup, LinesOfProcCgroup) {
        {"3:cpuset:/", "2:cpuacct:/", "9:name=systemd:/", "", "0::", "x", "0:::"}) {
     EXPECT_EQ(parse_cgroup_line(other).version, CgroupVersion::none) << other;
   }
+  EXPECT_EQ(parse_cgroup_line({"0::/a\0b", 7}).version, CgroupVersion::none);
 }
 
 TEST(Cgroup, LinesOfMountinfo) {
@@ -90,7 +92,8 @@ TEST(Cgroup, LinesOfMountinfo) {
   EXPECT_EQ(parse_mountinfo_line("41 25 0:35 / /c rw - cgroup none rw,cpuacct,cpu").version,
             CgroupVersion::v1);
   for (const char* other : {"40 25 0:34 / /c rw - cgroup cgroup rw,memory,cpuset", "", " - ",
-                            "41 25 0:35 / /c rw - ext4 cgroup2 rw,cpu", "41 25 / /c rw cgroup2"}) {
+                            "41 25 0:35 / /c rw - ext4 cgroup2 rw,cpu", "41 25 / /c rw cgroup2",
+                            " - cgroup2 cgroup2 rw", "35 22 0:30 / c rw - cgroup2 cgroup2 rw"}) {
     EXPECT_EQ(parse_mountinfo_line(other).version, CgroupVersion::none) << other;
   }
 }
@@ -105,6 +108,8 @@ TEST(Cgroup, MountPathsAreUnescaped) {
   EXPECT_EQ(unescaped("/a\\04"), "/a\\04");
   EXPECT_EQ(unescaped("/a\\"), "/a\\");
   EXPECT_EQ(unescaped("/0123456789abcdefg"), "");  // does not fit
+  EXPECT_EQ(unescaped("/a\\000b"), "/a\\000b");    // a path that ended there would be another one
+  EXPECT_EQ(unescaped("/a\\777b"), "/a\\777b");    // no byte
 }
 
 TEST(Cgroup, DirectoryBelowTheMount) {
@@ -119,6 +124,9 @@ TEST(Cgroup, DirectoryBelowTheMount) {
   EXPECT_EQ(directory("/docker/x", "/docker/xy"), "/cg");  // a sibling that begins alike
   EXPECT_EQ(directory("/docker/x", "/other"), "/cg");
   EXPECT_EQ(directory("/", "/../outside"), "/cg");
+  EXPECT_EQ(directory("/", "/a/../../../etc"), "/cg");
+  EXPECT_EQ(directory("/", "/a/.."), "/cg");
+  EXPECT_EQ(directory("/", "/..a/b"), "/cg/..a/b");  // a name like any other
   EXPECT_EQ(cgroup_directory("/cg", "/", std::string(100, '/'), out), 0u);
 }
 
@@ -127,6 +135,14 @@ TEST(Cgroup, OwnGroupOnV2) {
                       {"/proc/self/mountinfo", kV2Mount},
                       {"/sys/fs/cgroup/a/b/cpu.max", "250000 100000\n"}}),
             3u);
+}
+
+TEST(Cgroup, AFileThatIsTooLongSaysNothing) {
+  const std::string zeros(60, '0');
+  EXPECT_EQ(quota_on({{"/proc/self/cgroup", "0::/\n"},
+                      {"/proc/self/mountinfo", kV2Mount},
+                      {"/sys/fs/cgroup/cpu.max", "200000 " + zeros + "100000\n"}}),
+            0u);
 }
 
 // CG2.
@@ -244,6 +260,14 @@ TEST(Cpu, CountFollowsTheAffinityMask) {
   EXPECT_EQ(getproccount(), 1);
   ASSERT_EQ(::sched_setaffinity(0, sizeof saved, &saved), 0);
   EXPECT_EQ(getproccount(), before);
+}
+
+TEST(Cpu, CountsTheMask) {
+  EXPECT_EQ(count_cpus({}), 1);
+  const unsigned long none[2] = {};
+  EXPECT_EQ(count_cpus(none), 1);
+  const unsigned long mask[] = {~0UL, 5};
+  EXPECT_EQ(count_cpus(mask), static_cast<int>(8 * sizeof mask[0]) + 2);
 }
 
 TEST(Cpu, Identities) {
