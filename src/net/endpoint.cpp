@@ -50,6 +50,8 @@ endpoint SockAddr::to_endpoint() const noexcept {
 bool SockAddr::parse(std::string_view address, endpoint& out) noexcept {
   char text[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];  // both sizes count a terminating zero
   if (address.size() >= sizeof text) return false;
+  // The C library would read as far as the zero and take "1.2.3.4\0x" for an address.
+  if (address.find('\0') != std::string_view::npos) return false;
   std::memcpy(text, address.data(), address.size());
   text[address.size()] = '\0';
   if (::inet_pton(AF_INET, text, out.bytes_.data()) == 1) {

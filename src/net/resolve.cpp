@@ -1,6 +1,7 @@
 // resolve: names to addresses, by the C library's getaddrinfo, which may wait for a server.
 #include <netdb.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <string>
 
 #include "gort/blocking.hpp"
+#include "net/service.hpp"
 #include "net/sockaddr.hpp"
 #include "net/throw.hpp"
 
@@ -42,12 +44,28 @@ using AddrInfoList = std::unique_ptr<addrinfo, FreeAddrInfo>;
   return {rc, resolve_category()};
 }
 
-bool parse_port(std::string_view text, uint16_t& port) noexcept {
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return error == std::errc() && stop == text.data() + text.size();
+bool has_zero(std::string_view text) noexcept {
+  return text.find('\0') != std::string_view::npos;
 }
 
 }  // namespace
+
+detail::Service detail::read_service(std::string_view text, uint16_t& port) noexcept {
+  if (text.empty()) {
+    port = 0;
+    return Service::port;
+  }
+  uint16_t number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && stop == text.data() + text.size()) {
+    port = number;
+    return Service::port;
+  }
+  const bool letter = std::any_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  });
+  return letter && !has_zero(text) ? Service::name : Service::malformed;
+}
 
 const std::error_category& resolve_category() noexcept {
   static const ResolveCategory category;
@@ -58,13 +76,23 @@ std::vector<endpoint> resolve(std::string_view host, std::string_view service,
                               std::error_code& ec) {
   ec.clear();
   uint16_t port = 0;
-  const bool numeric_port = service.empty() || parse_port(service, port);
+  const detail::Service kind = detail::read_service(service, port);
+  if (kind == detail::Service::malformed) {
+    ec = {EAI_SERVICE, resolve_category()};
+    return {};
+  }
+  const bool numeric_port = kind == detail::Service::port;
   if (numeric_port) {
     // A dual-stack socket on :: takes IPv4 as well; 0.0.0.0 is for systems without IPv6.
     if (host.empty()) return {endpoint("::", port), endpoint("0.0.0.0", port)};
     std::error_code not_numeric;
     const endpoint e(host, port, not_numeric);
     if (!not_numeric) return {e};
+  }
+  // The resolver would see the name up to the zero only.
+  if (has_zero(host)) {
+    ec = {EAI_NONAME, resolve_category()};
+    return {};
   }
   const std::string host_text(host);
   const std::string service_text(service);

@@ -34,6 +34,8 @@ TEST(Endpoint, RefusesWhatIsNoAddress) {
     EXPECT_EQ(ec, std::errc::invalid_argument) << text;
   }
   EXPECT_THROW(endpoint(std::string(1000, '1'), 1), std::system_error);
+  EXPECT_THROW(endpoint(std::string_view("1.2.3.4\0x", 9), 1), std::system_error);
+  EXPECT_THROW(endpoint(std::string_view("::1%1\0x", 7), 1), std::system_error);
 }
 
 TEST(Resolve, NumbersNeedNoServer) {
@@ -48,6 +50,21 @@ TEST(Resolve, UnknownNamesAreErrorsOfTheResolver) {
   EXPECT_EQ(ec.category(), resolve_category());
   EXPECT_FALSE(ec.message().empty());
   EXPECT_THROW((void)resolve("127.0.0.1", "no-such-service"), std::system_error);
+}
+
+// getaddrinfo takes a number modulo 65,536, and texts up to their first zero.
+TEST(Resolve, MalformedTextReachesNoResolver) {
+  using namespace std::string_view_literals;
+  for (const std::string_view service :
+       {"65536"sv, "65616"sv, "-1"sv, "+80"sv, " 80"sv, "80 "sv, "http\0x"sv, "\0"sv}) {
+    std::error_code ec;
+    EXPECT_TRUE(resolve("127.0.0.1", service, ec).empty()) << service;
+    EXPECT_EQ(ec, std::error_code(EAI_SERVICE, resolve_category())) << service;
+    EXPECT_TRUE(resolve("", service, ec).empty()) << service;
+  }
+  std::error_code ec;
+  EXPECT_TRUE(resolve("localhost\0x"sv, "80", ec).empty());
+  EXPECT_EQ(ec, std::error_code(EAI_NONAME, resolve_category()));
 }
 
 }  // namespace
