@@ -64,7 +64,9 @@ class RequestParser {
     const size_t size = input.size();
     if (done_) begin();
     if (!message_->got_some()) skip_empty_lines(input);
-    const Parsed result = advance(input);
+    // Half an empty line: Beast would take it for the beginning of a request.
+    const bool half = !message_->got_some() && input == "\r";
+    const Parsed result = half ? Parsed::more : advance(input);
     *used = size - input.size();
     return result;
   }
@@ -122,6 +124,9 @@ class RequestParser {
     Request& request_;
   };
 
+  // "0" CR LF CR LF: as much is missing while a chunked body has not ended.
+  static constexpr size_t kLastChunkBytes = 5;
+
   void begin() {
     message_.emplace(request_);
     header_bytes_ = 0;
@@ -137,6 +142,8 @@ class RequestParser {
   Parsed advance(std::string_view& input) {
     while (!input.empty()) {
       const bool in_header = !message_->is_header_done();
+      // Beast asserts that it is shown no less of a last chunk when it comes back to it.
+      if (!in_header && message_->chunked() && input.size() < kLastChunkBytes) return Parsed::more;
       const size_t room = in_header ? kHeaderBytesMax - header_bytes_ : input.size();
       beast::error_code ec;
       const size_t n = message_->put({input.data(), std::min(room, input.size())}, ec);

@@ -51,7 +51,7 @@ TEST(Http, AnswersAPage) {
 }
 
 TEST(Http, EveryCutIntoReadsGivesTheSame) {
-  const std::string input = std::string(kGet) +
+  const std::string input = "\r\n\r\n" + std::string(kGet) + "\r\n" +
                             "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n12345" +
                             "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
                             "5;x=y\r\nabcde\r\n10\r\n0123456789abcdef\r\n0\r\nTrailer: t\r\n\r\n" +
@@ -63,6 +63,18 @@ TEST(Http, EveryCutIntoReadsGivesTheSame) {
     EXPECT_EQ(count(out, "HTTP/1.1 405 "), 1) << step;
     EXPECT_EQ(wire.session.served(), 4U) << step;
     EXPECT_TRUE(wire.session.idle()) << step;
+  }
+}
+
+TEST(Http, ABodyOfNoChunksMayBeCutAnywhere) {
+  const std::string input =
+      "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +
+      std::string(kGet);
+  for (size_t step = 1; step <= input.size(); ++step) {
+    Wire wire;
+    const std::string out = wire.send(input, step);
+    EXPECT_EQ(count(out, "HTTP/1.1 405 "), 1) << step;
+    EXPECT_EQ(count(out, "HTTP/1.1 200 OK"), 1) << step << out;
   }
 }
 
