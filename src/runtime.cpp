@@ -16,6 +16,7 @@
 #include <system_error>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "gort/run.hpp"
 #include "gort/stats.hpp"
 #include "os/os.hpp"
@@ -110,7 +111,8 @@ void stop_chaos() noexcept {
   if constexpr (kChecked) chaos_end();
 }
 
-void make_procs(Sched& s, int n) {
+// Not checked: nobody else knows the Sched yet.
+void make_procs(Sched& s, int n) GORT_NO_THREAD_SAFETY_ANALYSIS {
   s.nprocs = n;
   s.procs = new P[static_cast<size_t>(n)];
   const uint64_t seed = chaos() ? chaos_number() : random_seed();

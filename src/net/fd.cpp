@@ -196,6 +196,7 @@ int Fd::queue_for_turn(PollMode mode) {
     }
   }
   queue(mode).push(&w);  // FD3
+  lock_.released_by_park();
   switch (park(w)) {
     case WakeCause::notified:  // the turn was passed to us; our reference now is the operation's
       return 0;
@@ -324,6 +325,7 @@ void Fd::wait_until_gone() noexcept {
     return;
   }
   closers_.push(&w);
+  lock_.released_by_park();
   (void)park(w);
 }
 

@@ -47,6 +47,7 @@
 #include <string_view>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/globq.hpp"
 #include "sched/netpoll.hpp"
 #include "sched/park.hpp"
@@ -160,7 +161,7 @@ class alignas(64) Fd {
   ~Fd() = default;
 
   Readiness& readiness(PollMode m) noexcept { return readiness_[static_cast<size_t>(m)]; }
-  Queue& queue(PollMode m) noexcept { return queues_[static_cast<size_t>(m)]; }
+  Queue& queue(PollMode m) noexcept GORT_REQUIRES(lock_) { return queues_[static_cast<size_t>(m)]; }
 
   [[nodiscard]] int take_turn(PollMode mode);  // 0 or -errno; throws gort::stopped
   [[nodiscard]] int queue_for_turn(PollMode mode);
@@ -184,9 +185,9 @@ class alignas(64) Fd {
   ParkLock lock_;
   PollDesc* const poll_;
   Atomic<uint64_t> word_{kRef};
-  Queue queues_[2];    // under lock_
-  Queue closers_;      // under lock_: those who wait for gone_
-  bool gone_ = false;  // under lock_
+  Queue queues_[2] GORT_GUARDED_BY(lock_);
+  Queue closers_ GORT_GUARDED_BY(lock_);  // those who wait for gone_
+  bool gone_ GORT_GUARDED_BY(lock_) = false;
   Atomic<uint32_t> owners_{1};
 };
 

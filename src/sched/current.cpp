@@ -4,6 +4,7 @@
 #include <new>
 
 #include "base/check.hpp"
+#include "base/thread_safety.hpp"
 
 namespace gort {
 
@@ -33,7 +34,7 @@ namespace {
 // one whose thread has gone on and ended (a spurious futex wake at most).
 struct ForeignPool {
   Lock lock;
-  G* free = nullptr;
+  G* free GORT_GUARDED_BY(lock) = nullptr;
 };
 ForeignPool foreign_pool;
 

@@ -36,7 +36,7 @@ Asleep all_asleep(Sched& s) noexcept {
   if (s.deadlock == DeadlockMode::off) return Asleep::no;
   // relaxed: under the lock, or behind it.
   if (s.idle_p_count.load(std::memory_order_relaxed) != s.nprocs) return Asleep::no;  // D1
-  if (s.globq.approx_size() != 0 || s.blocking_count != 0) return Asleep::no;         // D1, D2
+  if (s.globq_size() != 0 || s.blocking_count != 0) return Asleep::no;                // D1, D2
   // relaxed: under the lock, as every change of it.
   if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
   for (int i = 0; i < s.nprocs; ++i) {

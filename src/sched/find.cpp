@@ -76,13 +76,13 @@ void run_timers(P* heap_of, int64_t now_ns) noexcept {
 // A fair share of the global queue: the first is returned, the rest goes to P's (empty) queue.
 G* take_global(P* p, uint32_t max) noexcept {
   Sched& s = sched();
-  if (s.globq.approx_size() == 0) return nullptr;
+  if (s.globq_size() == 0) return nullptr;
   GList rest;
   G* first;
   {
     LockGuard guard(s.lock);
     first = s.globq.pop();
-    const uint32_t share = s.globq.approx_size() / static_cast<uint32_t>(s.nprocs);
+    const uint32_t share = s.globq_size() / static_cast<uint32_t>(s.nprocs);
     for (uint32_t i = 0; i < share && i + 1 < max; ++i) {
       G* g = s.globq.pop();
       if (g == nullptr) break;
@@ -102,7 +102,7 @@ bool should_poll() noexcept {
 // F4.
 bool poll_due(const P* p, int64_t now_ns) noexcept {
   if (!should_poll()) return false;
-  const bool short_queue = p->runq.size() < kShortQueue && sched().globq.approx_size() == 0;
+  const bool short_queue = p->runq.size() < kShortQueue && sched().globq_size() == 0;
   return now_ns - netpoll_last_ns() > (short_queue ? kPollGapNs : kPollGapLongNs);
 }
 
@@ -111,7 +111,7 @@ void poll_now(int64_t now_ns) noexcept {
   netpoll(0, now_ns, ready_fibers);
   if (ready_fibers.empty()) return;
   // F5: behind those that are there already.
-  if (sched().globq.approx_size() != 0) return ready_list_global(ready_fibers);
+  if (sched().globq_size() != 0) return ready_list_global(ready_fibers);
   ready_list(ready_fibers);
 }
 

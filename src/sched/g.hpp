@@ -28,6 +28,7 @@
 
 #include "base/check.hpp"
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/context.hpp"
 #include "sched/lock.hpp"
 #include "sched/sanitizer.hpp"
@@ -108,9 +109,9 @@ struct alignas(64) G {
   Atomic<int64_t> waiting_since_ns{0};
   char name[kNameBytes] = {};
 
-  // Made on first use of this_fiber::stop_token(); protected by stop_lock.
+  // Made on first use of this_fiber::stop_token().
   Lock stop_lock;
-  std::stop_source stop_source{std::nostopstate};
+  std::stop_source stop_source GORT_GUARDED_BY(stop_lock){std::nostopstate};
 
   // Foreign threads only: the word they sleep on.
   Atomic<uint32_t> thread_word{0};

@@ -41,6 +41,7 @@
 #include "base/check.hpp"
 #include "base/mem.hpp"
 #include "base/pause.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/chaos.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/find.hpp"
@@ -63,7 +64,7 @@ void fence() noexcept {
   Mem::fence(std::memory_order_seq_cst);  // seq_cst: I1, I2
 }
 
-void push_idle_p(Sched& s, P* p) noexcept {
+void push_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock) {
   p->m = nullptr;
   p->idle_link = s.idle_p;
   s.idle_p = p;
@@ -71,7 +72,7 @@ void push_idle_p(Sched& s, P* p) noexcept {
   s.idle_p_count.fetch_add(1, std::memory_order_relaxed);
 }
 
-P* pop_idle_p(Sched& s) noexcept {
+P* pop_idle_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
   P* p = s.idle_p;
   if (p == nullptr) return nullptr;
   s.idle_p = p->idle_link;
@@ -81,7 +82,7 @@ P* pop_idle_p(Sched& s) noexcept {
   return p;
 }
 
-void list_idle_m(Sched& s, M* m) noexcept {
+void list_idle_m(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
   m->sleep = MSleep::note;
   m->idle_prev = nullptr;
   m->idle_next = s.idle_m;
@@ -90,7 +91,7 @@ void list_idle_m(Sched& s, M* m) noexcept {
 }
 
 // I5. Called under the lock.
-void delist(Sched& s, M* m) noexcept {
+void delist(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
   if (m->sleep == MSleep::poller) {
     s.poller_m = nullptr;  // polling_m stays (I7)
   } else {
@@ -134,7 +135,7 @@ int64_t earliest_timer(Sched& s) noexcept {
 }
 
 bool queued_work(Sched& s) noexcept {
-  if (s.globq.approx_size() != 0) return true;
+  if (s.globq_size() != 0) return true;
   for (int i = 0; i < s.nprocs; ++i) {
     if (!s.procs[i].runq.empty()) return true;
   }
@@ -459,8 +460,8 @@ void hand_off_p(M* m) noexcept {
   const bool work = p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty();
   chaos_point(ChaosPoint::hand_off_begun);
   s.lock.lock();
-  const bool serve = work || s.globq.approx_size() != 0 ||
-                     (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s)));
+  const bool serve =
+      work || s.globq_size() != 0 || (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s)));
   // relaxed: under the lock.
   if (!serve || s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
     push_idle_p(s, p);

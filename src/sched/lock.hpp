@@ -25,31 +25,32 @@
 #include <cstdint>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "os/os.hpp"
 #include "sched/chaos.hpp"
 
 namespace gort {
 
-class Lock {
+class GORT_CAPABILITY("lock") Lock {
  public:
   constexpr Lock() noexcept = default;
   Lock(const Lock&) = delete;
   Lock& operator=(const Lock&) = delete;
 
-  void lock() noexcept {
+  void lock() noexcept GORT_ACQUIRE() {
     // acquire: pairs with the release in unlock(); learns everything done under the lock before.
     if (__builtin_expect(word_.exchange(1, std::memory_order_acquire) != 0, 0)) lock_slow();
     chaos_point(ChaosPoint::lock_held);
   }
 
-  [[nodiscard]] bool try_lock() noexcept {
+  [[nodiscard]] bool try_lock() noexcept GORT_TRY_ACQUIRE(true) {
     // relaxed look first, so that a failing attempt does not take the cache line; acquire as in
     // lock().
     return word_.load(std::memory_order_relaxed) == 0 &&
            word_.exchange(1, std::memory_order_acquire) == 0;
   }
 
-  void unlock() noexcept {
+  void unlock() noexcept GORT_RELEASE() {
     Atomic<uint32_t>& sleepers = sleepers_of(this);  // L2: nothing of *this after the store
     // release: pairs with the acquire in lock(); publishes everything done under the lock.
     word_.store(0, std::memory_order_release);
@@ -65,17 +66,18 @@ class Lock {
 
   static Atomic<uint32_t>& sleepers_of(const Lock* l) noexcept;
   static void wake(Atomic<uint32_t>* word) noexcept;
-  void lock_slow() noexcept;
+  // Not checked: it makes what try_lock() promises.
+  void lock_slow() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
 
   Atomic<uint32_t> word_{0};  // 0 free, 1 held
 };
 
 // Scoped ownership of a Lock or a ParkLock.
 template <class L>
-class LockGuard {
+class GORT_SCOPED_CAPABILITY LockGuard {
  public:
-  explicit LockGuard(L& l) noexcept : lock_(l) { lock_.lock(); }
-  ~LockGuard() { lock_.unlock(); }
+  explicit LockGuard(L& l) noexcept GORT_ACQUIRE(l) : lock_(l) { lock_.lock(); }
+  ~LockGuard() GORT_RELEASE() { lock_.unlock(); }
   LockGuard(const LockGuard&) = delete;
   LockGuard& operator=(const LockGuard&) = delete;
 

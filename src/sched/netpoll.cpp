@@ -32,6 +32,7 @@
 
 #include "base/check.hpp"
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/chaos.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
@@ -71,7 +72,7 @@ struct alignas(kLineBytes) PollDesc {
   Atomic<bool> hangup{false};
 
   alignas(kLineBytes) Lock lock;  // registration, deadlines
-  PollDesc* link = nullptr;       // free list
+  PollDesc* link = nullptr;       // owner: the free list, under its lock
   Timer timer[2];                 // armed under the lock
 };
 // The atomics of the models are larger.
@@ -92,7 +93,7 @@ namespace {
 // Records outlive runtimes: a socket made in one may be closed after it.
 struct DescPool {
   Lock lock;
-  PollDesc* free = nullptr;
+  PollDesc* free GORT_GUARDED_BY(lock) = nullptr;
 };
 DescPool desc_pool;
 Atomic<uint64_t> runtime_ids{0};
@@ -208,8 +209,8 @@ G* deadline_fires(Timer* t) noexcept {
   return unblock(*d, kIdle, WakeCause::timeout);
 }
 
-// P5. Under pd->lock.
-void arm(PollDesc* pd, int mode, int64_t when_ns) noexcept {
+// P5.
+void arm(PollDesc* pd, int mode, int64_t when_ns) noexcept GORT_REQUIRES(pd->lock) {
   Timer* t = &pd->timer[mode];
   if (TimerHeap::fires_by(t, when_ns)) return;  // P4: fire() will look at the deadline
   TimerHeap::stop(t);

@@ -42,7 +42,7 @@ inline void publish_wait(G* g, Wait* w) noexcept {
 // Behind the publication of its Wait: a stop request was made before (S2).
 [[gnu::noinline]] void unlock_and_cancel(G* g, ParkLock* lock) noexcept {
   g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the release in unlock()
-  lock->unlock();
+  lock->unlock_for_parked();
   cancel_wait(g);
 }
 
@@ -59,7 +59,7 @@ inline void publish_wait(G* g, Wait* w) noexcept {
   }
   timer_add(m->p, w->timer);
   chaos_point(ChaosPoint::park_unlocking);
-  lock->unlock();
+  lock->unlock_for_parked();
   if (inspect) cancel_wait(g);
 }
 
@@ -82,7 +82,7 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
   bool asleep = true;
   chaos_point(ChaosPoint::thread_parking);
   if (w.lock != nullptr) {
-    w.lock->unlock();
+    w.lock->unlock_for_parked();
   } else if (!w.commit(&w)) {
     asleep = false;
     // seq_cst: D3. unmodelled: as above.
@@ -155,7 +155,7 @@ void complete_park(M* m, G* g, void* wait) noexcept {
     if (__builtin_expect(Mem::recheck(stop_due(g)), 0)) return unlock_and_cancel(g, lock);
   }
   chaos_point(ChaosPoint::park_unlocking);
-  lock->unlock();
+  lock->unlock_for_parked();
 }
 
 WakeCause park(Wait& w) noexcept {

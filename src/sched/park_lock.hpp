@@ -31,6 +31,7 @@
 #include <cstdint>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/current.hpp"
 #include "sched/lock.hpp"
 #include "sched/p.hpp"
@@ -43,7 +44,7 @@ namespace gort {
   return m != nullptr && m->p != nullptr && m->p->alone;
 }
 
-class ParkLock {
+class GORT_CAPABILITY("park lock") ParkLock {
  public:
   constexpr ParkLock() noexcept = default;
   ParkLock(const ParkLock&) = delete;
@@ -58,7 +59,8 @@ class ParkLock {
     }
   }
 
-  void lock() noexcept {
+  // Not followed: whether it is the word or own_ that is taken depends on the bias (H3).
+  void lock() noexcept GORT_ACQUIRE() GORT_NO_THREAD_SAFETY_ANALYSIS {
     // acquire: H4.
     if (bias_.load(std::memory_order_acquire) != Bias::none) {
       if (!holds_only_p()) {
@@ -77,7 +79,7 @@ class ParkLock {
     word_.lock();
   }
 
-  void unlock() noexcept {
+  void unlock() noexcept GORT_RELEASE() GORT_NO_THREAD_SAFETY_ANALYSIS {
     // relaxed: H2, exact for the P; others do not go by it.
     if (own_.load(std::memory_order_relaxed) && holds_only_p()) {
       // release: pairs with end_bias(); publishes what was done under the lock.
@@ -86,6 +88,12 @@ class ParkLock {
       word_.unlock();
     }
   }
+
+  // Does nothing: says to the analysis that the park() which follows releases the lock, on the far
+  // side of the switch (R1 in park.hpp).
+  void released_by_park() const noexcept GORT_RELEASE() GORT_NO_THREAD_SAFETY_ANALYSIS {}
+  // The far side's half: releases what the fiber that has left its stack has taken.
+  void unlock_for_parked() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS { unlock(); }
 
  private:
   enum class Bias : uint8_t { none, biased, ending };

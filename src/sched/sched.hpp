@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "os/os.hpp"
 #include "sched/chaos.hpp"
 #include "sched/globq.hpp"
@@ -33,16 +34,26 @@ struct Sched {
   Lock lock;  // order of taking: StackPool (walks), locks of objects, TimerHeap, this one
 
   // Under lock.
-  GlobalQueue globq;
-  P* idle_p = nullptr;
-  M* idle_m = nullptr;     // Ms asleep on their notes, the latest first
-  M* poller_m = nullptr;   // the M asleep in netpoll, or nullptr
-  M* polling_m = nullptr;  // the same, but until it has left netpoll (I7 in idle.cpp)
-  M* all_m = nullptr;
-  int m_count = 0;
-  int m_gone = 0;
-  int m_starting = 0;      // Ms whose thread is being made (start_m)
-  int blocking_count = 0;  // fibers inside blocking(): they will be back
+  GlobalQueue globq GORT_GUARDED_BY(lock);
+  P* idle_p GORT_GUARDED_BY(lock) = nullptr;
+  // Ms asleep on their notes, the latest first.
+  M* idle_m GORT_GUARDED_BY(lock) = nullptr;
+  // The M asleep in netpoll, or nullptr.
+  M* poller_m GORT_GUARDED_BY(lock) = nullptr;
+  // The same, but until it has left netpoll (I7 in idle.cpp).
+  M* polling_m GORT_GUARDED_BY(lock) = nullptr;
+  M* all_m GORT_GUARDED_BY(lock) = nullptr;
+  int m_count GORT_GUARDED_BY(lock) = 0;
+  int m_gone GORT_GUARDED_BY(lock) = 0;
+  // Ms whose thread is being made (start_m).
+  int m_starting GORT_GUARDED_BY(lock) = 0;
+  // Fibers inside blocking(): they will be back.
+  int blocking_count GORT_GUARDED_BY(lock) = 0;
+
+  // How many fibers are in globq, as it was a moment ago. Not checked: it is an atomic in there.
+  [[nodiscard]] uint32_t globq_size() const noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
+    return globq.approx_size();
+  }
 
   // Read without the lock by those who make work (idle.cpp, I1).
   alignas(64) Atomic<int> idle_p_count{0};
@@ -65,9 +76,10 @@ struct Sched {
   Atomic<uint64_t> next_gid{1};
   Atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
 
-  Counter foreign_ended;    // under lock: of those, never started
-  Counter foreign_spawned;  // under lock: fibers started by foreign threads
-  Counter handoffs;         // under lock
+  // Written under the lock, read by count_fibers() without it (B4 in spawn.cpp).
+  Counter foreign_ended;    // of those, never started
+  Counter foreign_spawned;  // fibers started by foreign threads
+  Counter handoffs GORT_GUARDED_BY(lock);
 
   M* main_m = nullptr;  // the thread that called run(), if it serves as an M
   Note exit_note;       // the phase is exiting: for a runtime object's destructor

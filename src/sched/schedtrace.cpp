@@ -16,7 +16,7 @@ void print_schedtrace() noexcept {
   int blocking;
   {
     LockGuard guard(s.lock);
-    global = s.globq.approx_size();
+    global = s.globq_size();
     threads = s.m_count - s.m_gone;
     blocking = s.blocking_count;
   }

@@ -31,6 +31,7 @@
 #include <typeinfo>
 #include <utility>
 
+#include "base/thread_safety.hpp"
 #include "gort/detail/fiber.hpp"
 #include "gort/errors.hpp"
 #include "sched/chaos.hpp"
@@ -125,10 +126,15 @@ void drop_stop_source(G* g) noexcept {
   g->stop_source.swap(old);
 }
 
+// Not checked: only the fiber itself makes the source, and it has ended.
+bool has_stop_source(const G* g) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
+  return g->stop_source.stop_possible();
+}
+
 // B1. The slot of a dead fiber, whose last reference is gone, on whatever thread we are.
 void recycle(G* g) noexcept {
   g->payload_destroy = nullptr;
-  if (g->stop_source.stop_possible()) drop_stop_source(g);
+  if (has_stop_source(g)) drop_stop_source(g);
   P* p = current_p();
   if (p == nullptr || g->stack_bytes != sched().stack_bytes) return give_to_pool(g);
   g->link = p->free;

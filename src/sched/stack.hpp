@@ -43,6 +43,7 @@
 #include <span>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/lock.hpp"
 
 namespace gort {
@@ -140,23 +141,23 @@ class alignas(64) StackPool {
   };
 
   Slab& slab_of(SlotId id) noexcept { return slabs_[id >> slots_shift_]; }
-  Slot& slot(SlotId id) noexcept { return slab_of(id).slots[place_of(id)]; }
+  Slot& slot(SlotId id) noexcept GORT_REQUIRES(lock_) { return slab_of(id).slots[place_of(id)]; }
   [[nodiscard]] SlotId place_of(SlotId id) const noexcept {
     return id & ((SlotId{1} << slots_shift_) - 1);
   }
   [[nodiscard]] SlotId first_id(Run run) const noexcept {
     return (run.slab << slots_shift_) + run.first;
   }
-  SlotId id_of(const std::byte* end) noexcept;
+  SlotId id_of(const std::byte* end) noexcept GORT_REQUIRES(lock_);
   std::byte* end_of(SlotId id) noexcept;
 
-  size_t take_free(std::span<std::byte*> out) noexcept;
-  void hand_out(SlotId id, std::byte*& out) noexcept;
-  void push_warm(SlotId id) noexcept;
-  void unlink_warm(SlotId id) noexcept;
-  void push_cold(SlotId id) noexcept;
+  size_t take_free(std::span<std::byte*> out) noexcept GORT_REQUIRES(lock_);
+  void hand_out(SlotId id, std::byte*& out) noexcept GORT_REQUIRES(lock_);
+  void push_warm(SlotId id) noexcept GORT_REQUIRES(lock_);
+  void unlink_warm(SlotId id) noexcept GORT_REQUIRES(lock_);
+  void push_cold(SlotId id) noexcept GORT_REQUIRES(lock_);
 
-  Run claim_fresh(size_t want) noexcept;
+  Run claim_fresh(size_t want) noexcept GORT_REQUIRES(lock_);
   size_t settle_fresh(Run run, std::span<std::byte*> out) noexcept;
   void install_guards(Run run) noexcept;
   size_t protect_guards(std::byte* first, size_t count) noexcept;
@@ -164,9 +165,9 @@ class alignas(64) StackPool {
 
   Run detach_oldest(size_t max_slots) noexcept;
 
-  bool add_slab() noexcept;
-  Slot* new_slots() noexcept;
-  bool has_slab_at(uintptr_t address) const noexcept;
+  bool add_slab() noexcept GORT_REQUIRES(lock_);
+  Slot* new_slots() noexcept GORT_REQUIRES(lock_);
+  bool has_slab_at(uintptr_t address) const noexcept GORT_REQUIRES(lock_);
 
   // Constant after the constructor.
   size_t page_bytes_;
@@ -175,8 +176,9 @@ class alignas(64) StackPool {
   size_t slots_per_slab_;
   unsigned slots_shift_;  // bits of a SlotId for the place in the slab
   size_t protect_budget_;
-  Plain<uint32_t*> index_ = nullptr;  // address / slab_bytes_ -> slab number; 0: not ours
-  Plain<Slab*> slabs_ = nullptr;      // [1 .. slab_count_]
+  // address / slab_bytes_ -> slab number; 0: not ours.
+  Plain<uint32_t*> index_ GORT_PT_GUARDED_BY(lock_) = nullptr;
+  Plain<Slab*> slabs_ = nullptr;  // [1 .. slab_count_]
   size_t directory_bytes_ = 0;
 
   // relaxed everywhere: a hint about new slots, it only ever weakens, and publishes nothing.
@@ -185,15 +187,16 @@ class alignas(64) StackPool {
   Atomic<size_t> protected_{0};
 
   Lock lock_;  // protects all that follows, index_'s and slabs_' contents, and every Slot
-  Plain<uint32_t> slab_count_ = 0;
-  size_t out_ = 0;
-  size_t slab_mappings_ = 0;
-  List warm_;
-  size_t warm_low_ = 0;  // the fewest warm slots since the last warm_unused()
-  List cold_;
-  std::byte* meta_chunk_ =
-      nullptr;  // the newest chunk of Slot arrays; each begins with its predecessor
-  size_t meta_used_ = 0;
+  Plain<uint32_t> slab_count_ GORT_GUARDED_BY(lock_) = 0;
+  size_t out_ GORT_GUARDED_BY(lock_) = 0;
+  size_t slab_mappings_ GORT_GUARDED_BY(lock_) = 0;
+  List warm_ GORT_GUARDED_BY(lock_);
+  // The fewest warm slots since the last warm_unused().
+  size_t warm_low_ GORT_GUARDED_BY(lock_) = 0;
+  List cold_ GORT_GUARDED_BY(lock_);
+  // The newest chunk of Slot arrays; each begins with its predecessor.
+  std::byte* meta_chunk_ GORT_GUARDED_BY(lock_) = nullptr;
+  size_t meta_used_ GORT_GUARDED_BY(lock_) = 0;
 };
 
 template <class Visit>

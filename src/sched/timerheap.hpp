@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/lock.hpp"
 
 namespace gort {
@@ -87,18 +88,18 @@ class TimerHeap {
   };
 
   uint32_t run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept;
-  void append(Timer* t) noexcept;
-  void remove_at(uint32_t i) noexcept;
-  void sift_up(uint32_t i) noexcept;
-  void sift_down(uint32_t i) noexcept;
-  void place(uint32_t i, Entry e) noexcept;
-  void grow() noexcept;
-  void publish() noexcept;
+  void append(Timer* t) noexcept GORT_REQUIRES(lock_);
+  void remove_at(uint32_t i) noexcept GORT_REQUIRES(lock_);
+  void sift_up(uint32_t i) noexcept GORT_REQUIRES(lock_);
+  void sift_down(uint32_t i) noexcept GORT_REQUIRES(lock_);
+  void place(uint32_t i, Entry e) noexcept GORT_REQUIRES(lock_);
+  void grow() noexcept GORT_REQUIRES(lock_);
+  void publish() noexcept GORT_REQUIRES(lock_);
 
-  Lock lock_;                        // protects what is plain
-  Plain<Entry*> entries_ = nullptr;  // own mapping: no malloc on g0
-  Plain<uint32_t> capacity_ = 0;
-  Plain<uint32_t> count_ = 0;
+  Lock lock_;
+  Plain<Entry*> entries_ GORT_GUARDED_BY(lock_) = nullptr;  // own mapping: no malloc on g0
+  Plain<uint32_t> capacity_ GORT_GUARDED_BY(lock_) = 0;
+  Plain<uint32_t> count_ GORT_GUARDED_BY(lock_) = 0;
   Atomic<uint32_t> size_{0};
   Atomic<int64_t> next_when_{INT64_MAX};
 };

@@ -20,6 +20,7 @@
 #include <new>
 
 #include "base/mem.hpp"
+#include "base/thread_safety.hpp"
 #include "sched/park_inline.hpp"
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
@@ -126,7 +127,8 @@ class alignas(64) chan_core {
   [[nodiscard]] bool release() noexcept {
     return refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
-  void destroy_elements() noexcept;
+  // By the owner of the last reference. Not checked: there is nobody else.
+  void destroy_elements() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
 
   static size_t block_align(const element_ops& ops) noexcept {
     return ops.align > alignof(chan_core) ? ops.align : alignof(chan_core);
@@ -140,21 +142,24 @@ class alignas(64) chan_core {
  private:
   std::byte* at(size_t i) noexcept { return ring_ + i * ops_.bytes; }
   void move(void* to, void* from) const noexcept;
-  void push_ring(void* value) noexcept;
-  void pop_ring(void* out) noexcept;
-  op_status wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason);
-  op_status wait_slow(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason);
+  void push_ring(void* value) noexcept GORT_REQUIRES(lock_);
+  void pop_ring(void* out) noexcept GORT_REQUIRES(lock_);
+  // Called with the lock held; the far side of the park releases it.
+  op_status wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason)
+      GORT_RELEASE(lock_);
+  op_status wait_slow(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason)
+      GORT_RELEASE(lock_);
   static op_status outcome(WakeCause cause);
 
   ParkLock lock_;
-  Plain<bool> closed_ = false;
+  Plain<bool> closed_ GORT_GUARDED_BY(lock_) = false;
   Atomic<uint32_t> refs_{1};
   const element_ops ops_;
   const size_t capacity_;
-  Plain<size_t> count_ = 0;
-  Plain<size_t> head_ = 0;  // the oldest element
-  WaitQueue receivers_;
-  WaitQueue senders_;
+  Plain<size_t> count_ GORT_GUARDED_BY(lock_) = 0;
+  Plain<size_t> head_ GORT_GUARDED_BY(lock_) = 0;  // the oldest element
+  WaitQueue receivers_ GORT_GUARDED_BY(lock_);
+  WaitQueue senders_ GORT_GUARDED_BY(lock_);
   std::byte* ring_ = nullptr;
 };
 
@@ -240,7 +245,6 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
   return wait(receivers_, out, deadline_ns, WaitReason::chan_recv);
 }
 
-// Called with the lock held; the far side of the park releases it.
 [[gnu::always_inline]] inline op_status chan_core::wait(WaitQueue& queue, void* element,
                                                         int64_t deadline_ns, WaitReason reason) {
   M* m = current_m();
@@ -261,6 +265,7 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
     w.cancel = cancel_chan_wait;
   }
   queue.push(&w);
+  lock_.released_by_park();
   return outcome(park_fiber(m, g, w));
 }
 
@@ -283,10 +288,12 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
   w.reason = reason;
   if (deadline_ns == chan_forever) {
     queue.push(&w);
+    lock_.released_by_park();
     return outcome(park(w));
   }
   TimedPark timed(w, deadline_ns);
   queue.push(&w);
+  lock_.released_by_park();
   const WakeCause cause = timed.park();
   if (cause == WakeCause::timeout) {
     LockGuard guard(lock_);

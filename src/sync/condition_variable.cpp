@@ -52,7 +52,7 @@ std::cv_status condition_variable::wait_until_ns(std::unique_lock<mutex>& lock, 
   if (Mem::recheck(!w.queued)) {
     bucket.lock.unlock();  // CV3: the notification came first
   } else {
-    cause = park_queued(w, until_ns);
+    cause = park_queued(bucket, w, until_ns);
   }
   m->lock();
   return cause == WakeCause::timeout ? std::cv_status::timeout : std::cv_status::no_timeout;

@@ -107,7 +107,7 @@ void mutex::lock_slow() noexcept {
     } else {
       bucket.push_back(w);
     }
-    park_queued(w, kNever);
+    park_queued(bucket, w, kNever);
     if (w.granted) return;
     own_woken = woken;
     rounds = 0;

@@ -87,15 +87,16 @@ ParkingBucket& prepare_to_queue(Parked& w, const void* address, WaitReason reaso
   return *w.bucket;
 }
 
-WakeCause park_queued(Parked& w, int64_t until_ns) noexcept {
-  w.lock = &w.bucket->lock;
+WakeCause park_queued(ParkingBucket& bucket, Parked& w, int64_t until_ns) noexcept {
+  w.lock = &bucket.lock;
+  bucket.lock.released_by_park();
   if (until_ns == kNever) return park(w);
   // Times before the clock's beginning are as good as its beginning, and safe to subtract from.
   TimedPark timed(w, until_ns < 0 ? 0 : until_ns);
   const WakeCause cause = timed.park();
   if (cause == WakeCause::timeout) {
-    const LockGuard guard(w.bucket->lock);  // PL2
-    w.bucket->take_out(w);
+    const LockGuard guard(bucket.lock);  // PL2
+    bucket.take_out(w);
   }
   return cause;
 }

@@ -32,7 +32,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/thread_safety.hpp"
 #include "sched/park.hpp"
+#include "sched/park_lock.hpp"
 
 namespace gort {
 
@@ -54,19 +56,22 @@ struct Parked : Wait {
 // The queues of the addresses that share one place in the table. Everything is done under its lock.
 struct alignas(64) ParkingBucket {
   ParkLock lock;
-  Plain<Parked*> top = nullptr;  // the first of some address's queue
+  Plain<Parked*> top GORT_GUARDED_BY(lock) = nullptr;  // the first of some address's queue
 
-  void push_back(Parked& w) noexcept;
-  void push_front(Parked& w) noexcept;  // for one that was woken and lost the race for the object
+  void push_back(Parked& w) noexcept GORT_REQUIRES(lock);
+  // For one that was woken and lost the race for the object.
+  void push_front(Parked& w) noexcept GORT_REQUIRES(lock);
   // False: it is not in any more.
-  bool take_out(Parked& w) noexcept;
+  bool take_out(Parked& w) noexcept GORT_REQUIRES(lock);
   // Takes out the first waiter that the caller has thereby won the right to wake (PL2), or nullptr.
-  [[nodiscard]] Parked* pop(const void* address) noexcept;
-  [[nodiscard]] bool has(const void* address) noexcept { return *find(address) != nullptr; }
+  [[nodiscard]] Parked* pop(const void* address) noexcept GORT_REQUIRES(lock);
+  [[nodiscard]] bool has(const void* address) noexcept GORT_REQUIRES(lock) {
+    return *find(address) != nullptr;
+  }
 
  private:
   // Where the first waiter of the address hangs, or would.
-  Plain<Parked*>* find(const void* address) noexcept;
+  Plain<Parked*>* find(const void* address) noexcept GORT_REQUIRES(lock);
 };
 
 class ParkingLot {
@@ -84,9 +89,10 @@ extern ParkingLot parking_lot;
 // inside blocking() gets its P back here, and may have to wait in line for it.
 ParkingBucket& prepare_to_queue(Parked& w, const void* address, WaitReason reason) noexcept;
 
-// Parks w, which is queued in w.bucket, whose lock the caller holds, until it is woken or until_ns
-// (kNever: no limit). Afterwards w is out of the queue.
-WakeCause park_queued(Parked& w, int64_t until_ns) noexcept;
+// Parks w, which is queued in `bucket` (w.bucket), until it is woken or until_ns (kNever: no limit).
+// Releases the lock. Afterwards w is out of the queue.
+WakeCause park_queued(ParkingBucket& bucket, Parked& w, int64_t until_ns) noexcept
+    GORT_RELEASE(bucket.lock);
 
 // Wait::cancel of a Parked.
 bool cancel_queued(Wait* w) noexcept;

@@ -95,7 +95,7 @@ bool wait_group::wait_until_ns(int64_t until_ns) {
   } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_relaxed,
                                         std::memory_order_acquire));
   bucket.push_back(w);
-  const WakeCause cause = park_queued(w, until_ns);
+  const WakeCause cause = park_queued(bucket, w, until_ns);
   if (cause == WakeCause::stopped) deliver_stop();
   return cause == WakeCause::notified;
 }
