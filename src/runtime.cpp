@@ -134,6 +134,19 @@ void choose_threads() {
   }
 }
 
+// The last of a runtime: no thread of it is left.
+void release(Sched& s) noexcept {
+  destroy_pools(s);
+  netpoll_fini(s);
+  delete[] s.procs;
+  // release, where relaxed would do: who has read it has left, as an M that was joined or by U1.
+  live_sched.store(nullptr, std::memory_order_release);
+  delete &s;
+  stop_chaos();
+  // release: pairs with the exchange in start_sched(); the next runtime begins behind all this.
+  taken.store(false, std::memory_order_release);
+}
+
 void start_sched(const options& wish) {
   check_options(wish);
   if (taken.exchange(true, std::memory_order_acq_rel)) {  // acq_rel: with the release at the end
@@ -158,12 +171,18 @@ void start_sched(const options& wish) {
     live_sched.store(s.release(), std::memory_order_release);
   } catch (...) {
     stop_chaos();
-    taken.store(false, std::memory_order_release);  // release: as in end_sched()
+    taken.store(false, std::memory_order_release);  // release: as in release()
     throw;
   }
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
-  start_sysmon();
+  if (const int error = start_sysmon(); error != 0) {
+    const std::string threads = std::to_string(os::count_threads());
+    release(s);
+    throw std::system_error(-error, std::system_category(),
+                            "gort: no thread for the watchman with " + threads +
+                                " in the process (see ulimit -u and the cgroup's pids.max)");
+  }
 }
 
 // From here on other threads may start fibers, and with them Ms, which take the Ps that nobody holds.
@@ -192,8 +211,7 @@ void join_threads(Sched& s) noexcept {
       if (m != nullptr) s.all_m = m->all_link;
     }
     if (m == nullptr) return;
-    // relaxed: -1 was written by the thread that failed to start it, before we got the lock.
-    if (m != s.main_m && m->os.tid.load(std::memory_order_relaxed) != -1) os::mdestroy(m->os);
+    if (m != s.main_m) os::mdestroy(m->os);
     delete m;
   }
 }
@@ -209,15 +227,7 @@ void end_sched() noexcept {
     fatal("a gort::task outlives its runtime: end or detach it before the main fiber returns",
           __FILE__, __LINE__);
   }
-  destroy_pools(s);
-  netpoll_fini(s);
-  delete[] s.procs;
-  // release, where relaxed would do: who has read it has left, as an M that was joined or by U1.
-  live_sched.store(nullptr, std::memory_order_release);
-  delete &s;
-  stop_chaos();
-  // release: pairs with the exchange in start_sched(); the next runtime begins behind all this.
-  taken.store(false, std::memory_order_release);
+  release(s);
 }
 
 // The calling thread becomes an M with a P.

@@ -108,9 +108,8 @@ struct mOS {
 // says why). After a failure `os` owns nothing. The thread must end by returning from `start`, and
 // be released with mdestroy(). Takes malloc's and libc's locks: see docs/design/0002-threads.md.
 int newosproc(mOS& os, void (*start)(void*), void* arg, size_t stack_bytes = 0) noexcept;
-// The same without a scheduler context, always an ordinary pthread; failure: message and exit(1).
-// Used for sysmon.
-void newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept;
+// The same without a scheduler context, always an ordinary pthread. Used for sysmon.
+[[nodiscard]] int newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept;
 void minit(mOS& os) noexcept;    // first call on the new thread: tid, signal mask, timer slack
 void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its owner
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as

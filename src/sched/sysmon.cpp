@@ -135,8 +135,8 @@ void sleep_deep(Sched& s) noexcept {
 void sysmon_main(void*) noexcept {
   Sched& s = sched();
   os::minit(s.sysmon_os);
-  Watch* w = static_cast<Watch*>(os::mem_map(sizeof(Watch)));
-  GORT_CHECK(w != nullptr, "out of memory for sysmon");
+  Watch watch;  // 8 KiB of kStackBytes: nothing that the kernel could refuse
+  Watch* w = &watch;
   int64_t sleep_ns = kMinNs;
   while (!exiting(s)) {
     (void)s.sysmon_note.sleep_for(sleep_ns);
@@ -161,13 +161,12 @@ void sysmon_main(void*) noexcept {
       w->idle_since_ns = os::nanotime();
     }
   }
-  os::mem_unmap(w, sizeof(Watch));
 }
 
 }  // namespace
 
-void start_sysmon() noexcept {
-  os::newosproc0(sched().sysmon_os, kStackBytes, sysmon_main, nullptr);
+int start_sysmon() noexcept {
+  return os::newosproc0(sched().sysmon_os, kStackBytes, sysmon_main, nullptr);
 }
 
 void stop_sysmon() noexcept {

@@ -3,7 +3,7 @@
 
 namespace gort {
 
-void start_sysmon() noexcept;
+[[nodiscard]] int start_sysmon() noexcept;  // 0 or -errno
 void stop_sysmon() noexcept;
 
 // Ends sysmon's deep sleep, if it is in one: some M has got a P. One load when it is not.

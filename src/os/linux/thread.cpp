@@ -16,8 +16,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/check.hpp"
@@ -68,14 +66,8 @@ int newosproc(mOS& os, void (*start)(void*), void* arg, size_t stack_bytes) noex
   return newosproc_on(backend, os, start, arg, stack_bytes);
 }
 
-void newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept {
-  const int error = newosproc_on(ThreadBackend::pthread, os, start, arg, stack_bytes);
-  if (error == 0) return;
-  std::fprintf(stderr,
-               "gort: can not make a thread: error %d with %d threads in the process "
-               "(see ulimit -u and the cgroup's pids.max)\n",
-               -error, count_threads());
-  std::exit(1);
+int newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept {
+  return newosproc_on(ThreadBackend::pthread, os, start, arg, stack_bytes);
 }
 
 int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg,
