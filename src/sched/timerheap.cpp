@@ -1,5 +1,6 @@
 #include "sched/timerheap.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.hpp"
@@ -15,11 +16,11 @@ bool TimerHeap::add(Timer* t) noexcept {
   LockGuard guard(lock_);
   // relaxed: under the lock (T1).
   GORT_CHECK(t->heap.load(std::memory_order_relaxed) == nullptr, "T1: timer armed twice");
-  if (count_ == capacity_) grow();
   t->heap.store(this, std::memory_order_relaxed);  // relaxed: under the lock (T1)
-  append(t);
+  const bool first = t->when_ns < earliest();
+  insert(t);
   publish();
-  return entries_[0].timer == t;
+  return first;
 }
 
 bool TimerHeap::stop(Timer* t) noexcept {
@@ -31,7 +32,7 @@ bool TimerHeap::stop(Timer* t) noexcept {
   LockGuard guard(h->lock_);
   // relaxed: under the lock.
   if (Mem::recheck(t->heap.load(std::memory_order_relaxed) != h)) return false;
-  h->remove_at(t->index);
+  h->remove(t);
   h->publish();
   // relaxed: the caller owns t from here on.
   t->heap.store(nullptr, std::memory_order_relaxed);
@@ -53,9 +54,8 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
   if (next_when() > now_ns) return 0;
   uint32_t n = 0;
   LockGuard guard(lock_);
-  while (*fired < kBatch && count_ != 0 && entries_[0].when <= now_ns) {
-    Timer* t = entries_[0].timer;
-    remove_at(0);
+  while (Timer* t = *fired < kBatch ? due(now_ns) : nullptr) {
+    remove(t);
     t->again = false;
     ++*fired;
     // T2. t->heap still names this heap while fire() runs, so that a concurrent stop() waits for
@@ -64,7 +64,7 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
     G* g = t->fire(t);
     if (g != nullptr) won[n++] = g;
     if (t->again) {
-      append(t);  // room: one was removed just now
+      insert(t);
     } else {
       // release: our last touch of t; pairs with the acquire in stop().
       t->heap.store(nullptr, std::memory_order_release);
@@ -74,11 +74,49 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
   return n;
 }
 
-void TimerHeap::append(Timer* t) noexcept {
-  const uint32_t end = count_;
-  count_ = end + 1;
-  place(end, {t->when_ns, t});
-  sift_up(end);
+void TimerHeap::insert(Timer* t) noexcept {
+  if (count_ != capacity_ || grow()) {
+    const uint32_t end = count_;
+    count_ = end + 1;
+    place(end, {t->when_ns, t});
+    return sift_up(end);
+  }
+  t->index = kOutside;  // T4
+  t->next = outside_;
+  outside_ = t;
+  ++outside_count_;
+}
+
+void TimerHeap::remove(Timer* t) noexcept {
+  if (t->index != kOutside) return remove_at(t->index);
+  Plain<Timer*>* at = &outside_;
+  while (*at != t) at = &(*at)->next;
+  *at = static_cast<Timer*>(t->next);
+  --outside_count_;
+}
+
+Timer* TimerHeap::due(int64_t now_ns) const noexcept {
+  if (count_ != 0 && entries_[0].when <= now_ns) return entries_[0].timer;
+  Timer* t = outside_;
+  while (t != nullptr && t->when_ns > now_ns) t = t->next;
+  return t;
+}
+
+int64_t TimerHeap::earliest() const noexcept {
+  int64_t when = count_ == 0 ? INT64_MAX : entries_[0].when;
+  for (const Timer* t = outside_; t != nullptr; t = t->next) {
+    when = std::min(when, static_cast<int64_t>(t->when_ns));
+  }
+  return when;
+}
+
+void TimerHeap::move_in() noexcept {
+  while (outside_ != nullptr && count_ != capacity_) {
+    Timer* t = outside_;
+    outside_ = static_cast<Timer*>(t->next);
+    --outside_count_;
+    insert(t);
+  }
 }
 
 void TimerHeap::remove_at(uint32_t i) noexcept {
@@ -127,20 +165,22 @@ void TimerHeap::sift_down(uint32_t i) noexcept {
   place(i, e);
 }
 
-void TimerHeap::grow() noexcept {
+bool TimerHeap::grow() noexcept {
   const uint32_t capacity = capacity_ == 0 ? kFirstCapacity : capacity_ * 2;
   auto* bigger = static_cast<Entry*>(os::mem_map(capacity * sizeof(Entry)));
-  GORT_CHECK(bigger != nullptr, "out of memory for timers");
+  if (bigger == nullptr) return false;
   if (count_ != 0) std::memcpy(bigger, entries_, count_ * sizeof(Entry));
   if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
   entries_ = bigger;
   capacity_ = capacity;
+  return true;
 }
 
 void TimerHeap::publish() noexcept {
-  // relaxed: T3, as next_when().
-  next_when_.store(count_ == 0 ? INT64_MAX : entries_[0].when, std::memory_order_relaxed);
-  size_.store(count_, std::memory_order_relaxed);  // relaxed: statistics and the deadlock check
+  if (__builtin_expect(outside_ != nullptr, 0)) move_in();
+  next_when_.store(earliest(), std::memory_order_relaxed);  // relaxed: T3, as next_when()
+  // relaxed: statistics and the deadlock check.
+  size_.store(count_ + outside_count_, std::memory_order_relaxed);
 }
 
 TimerHeap::~TimerHeap() {
@@ -148,6 +188,9 @@ TimerHeap::~TimerHeap() {
   for (uint32_t i = 0; i < count_; ++i) {
     entries_[i].timer->heap.store(nullptr,
                                   std::memory_order_relaxed);  // relaxed: nobody else is left
+  }
+  for (Timer* t = outside_; t != nullptr; t = t->next) {
+    t->heap.store(nullptr, std::memory_order_relaxed);  // relaxed: as above
   }
   if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
 }

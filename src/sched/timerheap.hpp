@@ -10,6 +10,8 @@
 //       touches the timer any more.
 //   T3  next_when() never is later than the earliest timer that was in the heap when the lock was
 //       last released.
+//   T4  No timer is refused: without memory for a bigger heap it waits in a list beside it, which is slow
+//       and moves into the heap as soon as there is room.
 #pragma once
 
 #include <atomic>
@@ -33,7 +35,8 @@ struct Timer {
   void* arg = nullptr;
   Plain<bool> again = false;
   Atomic<TimerHeap*> heap{nullptr};  // T1
-  Plain<uint32_t> index = 0;         // T1
+  Plain<uint32_t> index = 0;         // T1; kOutside: in the list beside the heap (T4)
+  Plain<Timer*> next = nullptr;      // of that list, under the heap's lock
 };
 
 class TimerHeap {
@@ -43,8 +46,7 @@ class TimerHeap {
   TimerHeap(const TimerHeap&) = delete;
   TimerHeap& operator=(const TimerHeap&) = delete;
 
-  // Arms t for t->when_ns. True if it is now the earliest of this heap. A failure to grow (ENOMEM)
-  // is fatal with a message: a timer that is lost is a fiber that hangs.
+  // Arms t for t->when_ns. True if it is now the earliest of this heap.
   [[nodiscard]] bool add(Timer* t) noexcept;
 
   // Disarms. False if it was not armed (has fired, is firing on another M until the lock is free,
@@ -81,6 +83,7 @@ class TimerHeap {
 
  private:
   static constexpr uint32_t kBatch = 64;  // fibers woken per hold of the lock
+  static constexpr uint32_t kOutside = UINT32_MAX;
 
   struct Entry {
     int64_t when;
@@ -88,18 +91,24 @@ class TimerHeap {
   };
 
   uint32_t run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept;
-  void append(Timer* t) noexcept GORT_REQUIRES(lock_);
+  void insert(Timer* t) noexcept GORT_REQUIRES(lock_);
+  void remove(Timer* t) noexcept GORT_REQUIRES(lock_);
+  [[nodiscard]] Timer* due(int64_t now_ns) const noexcept GORT_REQUIRES(lock_);
+  [[nodiscard]] int64_t earliest() const noexcept GORT_REQUIRES(lock_);
+  void move_in() noexcept GORT_REQUIRES(lock_);
   void remove_at(uint32_t i) noexcept GORT_REQUIRES(lock_);
   void sift_up(uint32_t i) noexcept GORT_REQUIRES(lock_);
   void sift_down(uint32_t i) noexcept GORT_REQUIRES(lock_);
   void place(uint32_t i, Entry e) noexcept GORT_REQUIRES(lock_);
-  void grow() noexcept GORT_REQUIRES(lock_);
+  [[nodiscard]] bool grow() noexcept GORT_REQUIRES(lock_);
   void publish() noexcept GORT_REQUIRES(lock_);
 
   Lock lock_;
   Plain<Entry*> entries_ GORT_GUARDED_BY(lock_) = nullptr;  // own mapping: no malloc on g0
   Plain<uint32_t> capacity_ GORT_GUARDED_BY(lock_) = 0;
   Plain<uint32_t> count_ GORT_GUARDED_BY(lock_) = 0;
+  Plain<Timer*> outside_ GORT_GUARDED_BY(lock_) = nullptr;  // T4
+  Plain<uint32_t> outside_count_ GORT_GUARDED_BY(lock_) = 0;
   Atomic<uint32_t> size_{0};
   Atomic<int64_t> next_when_{INT64_MAX};
 };
