@@ -22,6 +22,10 @@
 //   default      A default-constructed or moved-from handle fails with
 //   std::errc::bad_file_descriptor.
 //
+//   memory       Whatever waits fails with not_enough_memory, or no_space_on_device (no more
+//                descriptors may be watched: /proc/sys/fs/epoll/max_user_watches), if the kernel does
+//                not let the poller watch the socket. The socket stays usable.
+//
 // No call ever raises SIGPIPE.
 #pragma once
 

@@ -51,6 +51,8 @@ int Fd::prepare(PollMode mode) {
       return -ETIMEDOUT;
     case PollResult::closing:
       return kClosed;
+    case PollResult::refused:
+      return -netpoll_refusal(poll_);
     case PollResult::stopped:
       break;
   }

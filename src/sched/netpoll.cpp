@@ -20,9 +20,13 @@
 //       armed for it or earlier; the timer turns the deadline into kPassed before it looks for a Wait.
 //       So a fiber that waits need not read the clock.
 //
-// Rejected: level-triggered registration with EPOLLONESHOT (a system call to re-arm for every
-// wait); one epoll instance per P (a descriptor then belongs to a P, and fibers move); io_uring
-// (refused in many containers; a back end of its own one day).
+// A descriptor that the kernel refuses to register (ENOMEM, ENOSPC) fails the wait with that error.
+//
+// Rejected: waiting for it in poll(2) instead, with the whole thread (it keeps its P, and whoever is to
+// make the descriptor ready may be in that P's queue; no stop request reaches it); level-triggered
+// registration with EPOLLONESHOT (a system call to re-arm for every wait); one epoll instance per P (a
+// descriptor then belongs to a P, and fibers move); io_uring (refused in many containers; a back end of
+// its own one day).
 #include "sched/netpoll.hpp"
 
 #include <sys/epoll.h>
@@ -74,6 +78,7 @@ struct alignas(kLineBytes) PollDesc {
   alignas(kLineBytes) Lock lock;  // registration, deadlines
   PollDesc* link = nullptr;       // owner: the free list, under its lock
   Timer timer[2];                 // armed under the lock
+  Atomic<int> refusal{0};         // why the kernel did not register it
 };
 // The atomics of the models are larger.
 static_assert(sizeof(Direction[2]) + 24 <= kLineBytes || sizeof(Atomic<uint64_t>) > 8);
@@ -304,7 +309,10 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   if (current_fiber() == nullptr) return wait_thread(pd, d, mode);
   const PollResult before = state_of(pd, d, Clock::trust_timer);
   if (before != PollResult::ready) return before;
-  if (attach(pd) < 0) return wait_thread(pd, d, mode);
+  if (const int error = attach(pd); error < 0) {
+    pd->refusal.store(-error, std::memory_order_relaxed);  // relaxed: for this fiber; any is right
+    return PollResult::refused;
+  }
   chaos_preempt();
   if (chaos_one_in(kNoWaitOneIn)) return PollResult::ready;
   uintptr_t old = kReady;
@@ -347,6 +355,10 @@ PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept {
   d.word.compare_exchange_strong(left, kIdle, std::memory_order_seq_cst, std::memory_order_relaxed);
   if (cause == WakeCause::stopped) mark_stop_delivered();
   return result_of(cause, pd, d);
+}
+
+int netpoll_refusal(const PollDesc* pd) noexcept {
+  return pd->refusal.load(std::memory_order_relaxed);  // relaxed: see netpoll_wait()
 }
 
 bool netpoll_hangup_seen(const PollDesc* pd) noexcept {

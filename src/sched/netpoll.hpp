@@ -25,16 +25,21 @@ enum class PollResult : uint8_t {
   timeout,  // the direction's deadline has passed (sticky until it is moved)
   closing,  // netpoll_evict() was called: the descriptor is being closed by somebody else
   stopped,  // request_stop() reached this fiber: the caller cleans up and throws gort::stopped
+  refused,  // the kernel does not register the descriptor: netpoll_refusal(); the next wait tries again
 };
 
 // Makes a descriptor record for a non-blocking fd. It is registered with the poller of the running
-// runtime at the first wait. nullptr with *error = errno (EPERM: not pollable, ENOMEM, ENOSPC).
-// May be called with no runtime alive and from any thread.
+// runtime at the first wait of a fiber, which ends `refused` if the kernel does not have it. nullptr
+// with *error = ENOMEM. May be called with no runtime alive and from any thread.
 PollDesc* netpoll_open(int fd, int* error) noexcept;
 
 // Waits until the direction may have become ready. From a fiber it parks; from a foreign thread it
 // blocks the thread. If an edge was remembered it is consumed and the call returns at once.
 [[nodiscard]] PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept;
+
+// Why the descriptor was refused: an errno (ENOMEM; ENOSPC: /proc/sys/fs/epoll/max_user_watches; EPERM:
+// not pollable).
+[[nodiscard]] int netpoll_refusal(const PollDesc* pd) noexcept;
 
 // Checks before an operation: closing and deadline, without waiting. `ready` means: go ahead.
 [[nodiscard]] PollResult netpoll_check(PollDesc* pd, PollMode mode) noexcept;
