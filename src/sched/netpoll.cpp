@@ -19,6 +19,7 @@
 //   P5  A descriptor that is registered with the running runtime and has a deadline has a timer that is
 //       armed for it or earlier; the timer turns the deadline into kPassed before it looks for a Wait.
 //       So a fiber that waits need not read the clock.
+//   P6  netpoll_break() makes a wait that is under way, or the next one, end.
 //
 // A descriptor that the kernel refuses to register (ENOMEM, ENOSPC) fails the wait with that error.
 //
@@ -477,7 +478,16 @@ void netpoll_break() noexcept {
   // relaxed: as in eat_break(). One write suffices until the poller has read it.
   if (poller->wake_pending.exchange(true, std::memory_order_relaxed)) return;
   const uint64_t one = 1;
-  (void)os::fd_write(poller->wake_fd, &one, sizeof one);
+  long rc;
+  do {
+    rc = os::fd_write(poller->wake_fd, &one, sizeof one);
+  } while (rc == -EINTR);
+  // EAGAIN: its count is full, so it is readable. Anything else, and the poller would sleep on: somebody
+  // has closed our descriptor.
+  if (rc < 0 && rc != -EAGAIN) {
+    fatal_value("P6: the eventfd that wakes the poller is not to be written", rc, __FILE__,
+                __LINE__);
+  }
 }
 
 bool netpoll_wanted() noexcept {

@@ -45,7 +45,10 @@ void fence_heavy() noexcept {
   Mem::fence(std::memory_order_seq_cst);
   // relaxed: behind the fence; while it is true, light fences are real ones (FE2).
   if (light_fence_is_real.load(std::memory_order_relaxed)) return;
-  const long rc = membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0) return;
+  // ENOMEM: kernels for very many processors allocate a mask for each call. The barrier of all
+  // processes needs none; it takes some milliseconds.
+  const long rc = membarrier(MEMBARRIER_CMD_GLOBAL);
   if (rc != 0) fatal_value("FE1: membarrier failed", rc, __FILE__, __LINE__);
 }
 
