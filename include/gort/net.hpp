@@ -188,8 +188,10 @@ class GORT_API tcp_listener {
   [[nodiscard]] static tcp_listener listen(const endpoint& at);
   [[nodiscard]] static tcp_listener listen(const endpoint& at, std::error_code& ec);
 
-  // Waits for a connection. Without a descriptor left (too_many_files_open) it fails and the
-  // listener stays usable: wait a little and go on.
+  // Waits for a connection. One that has failed before it was taken is passed over. Without a
+  // descriptor or memory left (too_many_files_open, too_many_files_open_in_system, not_enough_memory,
+  // no_buffer_space), or when a firewall forbids the connection (operation_not_permitted), it fails and
+  // the listener stays usable: wait a little and go on.
   [[nodiscard]] tcp_stream accept();
   [[nodiscard]] tcp_stream accept(std::error_code& ec);
 

@@ -16,6 +16,28 @@ namespace {
 // E3. The kernel moves at most 0x7ffff000 bytes per call.
 constexpr size_t kIoBytesMax = size_t{1} << 30;
 
+// So many connections in a row may be gone before accept() says so: an error that stays must not become a
+// loop that never waits.
+constexpr int kGoneMax = 64;
+
+// Of a connection that was waiting and has come to nothing: accept(2) has taken it off the queue, and asks
+// its callers to go on with the next one. (It lists EOPNOTSUPP too, which a listener cannot give.)
+bool peer_has_gone(int result) noexcept {
+  switch (-result) {
+    case ECONNABORTED:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 const int Fd::kClosed = -ECANCELED;
@@ -121,12 +143,12 @@ long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
 long Fd::accept() {
   const Turn turn(*this, PollMode::read);
   if (turn.error() != 0) return turn.error();
-  for (;;) {
+  for (int gone = 0;;) {
     if (const int error = prepare(PollMode::read); error != 0) return error;
     const int fd = sys::accept(fd_);
     if (fd == -EAGAIN) {
       readiness(PollMode::read) = Readiness::refused;
-    } else if (fd != -EINTR && fd != -ECONNABORTED) {  // the latter: a peer that has gone again
+    } else if (fd != -EINTR && (!peer_has_gone(fd) || ++gone == kGoneMax)) {
       return fd;
     }
   }
