@@ -37,6 +37,10 @@ StackPool* pool_for(size_t bytes) noexcept {
   if (pool != nullptr) return pool;
   auto* fresh = new (std::nothrow) StackPool(bytes);
   if (fresh == nullptr) return nullptr;
+  if (!fresh->usable()) {  // the next to ask tries again
+    delete fresh;
+    return nullptr;
+  }
   // release: publishes the pool; acquire: learns the one that was faster.
   if (s.pools[c].compare_exchange_strong(pool, fresh, std::memory_order_release,
                                          std::memory_order_acquire)) {

@@ -104,6 +104,8 @@ class alignas(64) StackPool {
   void for_each(Visit visit) noexcept;
 
   [[nodiscard]] StackStats stats() noexcept;
+  // False: the kernel had no memory for the pool itself, so it will never hand out anything.
+  [[nodiscard]] bool usable() const noexcept { return slabs_ != nullptr; }
   [[nodiscard]] size_t slot_bytes() const noexcept { return slot_bytes_; }  // guard included
   [[nodiscard]] size_t guard_bytes() const noexcept { return page_bytes_; }
   [[nodiscard]] size_t stack_bytes() const noexcept { return slot_bytes_ - page_bytes_; }
