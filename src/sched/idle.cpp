@@ -29,12 +29,17 @@
 //       there, and a second one could eat the break that is meant for the first. Until the first
 //       has left, others sleep on their notes; it looks after the timers, or wakes an M that does
 //       (stop_spinning_found). What slips through, sysmon sees.
+//   I8  When no thread can be made the fibers go on with the Ms there are: the P is given back, with its
+//       queue. Attempts that fail take at most a tenth of the time (no_thread_until_ns). Since every M
+//       may be inside blocking(), somebody has to try again: sysmon, which stays awake while work or a
+//       timer or a descriptor has nobody (unattended() in sysmon.cpp).
 //
 // Rejected: waking an M for every ready fiber (thrashes); handing the fiber itself to the M (loses
 // its place when a P gets free first); all idle Ms in epoll_wait (thundering herd); spinning for
 // ever.
 #include "sched/idle.hpp"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -59,6 +64,10 @@ namespace {
 constexpr uint32_t kLonelyLimitMax = 8192;
 constexpr int kStalePauses = Mem::delays(100);  // as in find.cpp
 constexpr unsigned kLonelyWakeOneIn = 8;  // under chaos: an M is woken for one whatever the limit
+
+// I8. An attempt that fails takes up to 0.2 s (newosproc), and it is some fiber's ready() that waits for it.
+constexpr int64_t kNoThreadFactor = 10;
+constexpr int64_t kNoThreadNsMin = 10'000'000;
 
 void fence() noexcept {
   Mem::fence(std::memory_order_seq_cst);  // seq_cst: I1, I2
@@ -165,6 +174,11 @@ bool poller_missing(Sched& s) noexcept {
   return s.poll_until_ns.load(std::memory_order_relaxed) == 0 && (netpoll_wanted() || any_timer(s));
 }
 
+// An M to give a P to, or nullptr. Called under the lock.
+M* some_sleeper(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
+  return s.idle_m != nullptr ? s.idle_m : s.poller_m;
+}
+
 // Wakes one M to look for work; `lonely` names the P whose single ready fiber is the reason, if so.
 void wake_one(P* lonely) noexcept {
   Sched& s = sched();
@@ -181,17 +195,22 @@ void wake_one(P* lonely) noexcept {
   P* p = s.phase.load(std::memory_order_relaxed) == Phase::exiting ? nullptr : pop_idle_p(s);
   if (p == nullptr) {
     s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in wake_one()
+    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
     return;
   }
-  M* m = s.idle_m != nullptr ? s.idle_m : s.poller_m;
+  M* m = some_sleeper(s);
   if (m == nullptr) {
     s.lock.unlock();
     if (start_m(p, MSearch::spinning)) return;
     s.lock.lock();
+    m = some_sleeper(s);  // one that has gone to sleep meanwhile
+  }
+  if (m == nullptr) {
     push_idle_p(s, p);
     s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in wake_one()
+    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
+    fence();  // I3: submitters have relied on the spinner that does not come
+    if (Mem::recheck(queued_work(s))) wake_sysmon();  // I8
     return;
   }
   const MSleep how = m->sleep;
@@ -472,52 +491,60 @@ void hand_off_p(M* m) noexcept {
     return;
   }
   s.handoffs.add();
-  M* other = s.idle_m != nullptr ? s.idle_m : s.poller_m;
-  if (other != nullptr) {
-    const MSleep how = other->sleep;
-    delist(s, other);
-    other->next_p = p;
-    other->search = MSearch::no;
+  M* other = some_sleeper(s);
+  if (other == nullptr) {
     s.lock.unlock();
-    chaos_point(ChaosPoint::hand_off_given);
-    rouse(other, how);
+    if (start_m(p, MSearch::no)) return;
+    s.lock.lock();
+    other = some_sleeper(s);  // one that has gone to sleep meanwhile
+  }
+  if (other == nullptr) {
+    push_idle_p(s, p);  // I8
+    s.lock.unlock();
     return;
   }
+  const MSleep how = other->sleep;
+  delist(s, other);
+  other->next_p = p;
+  other->search = MSearch::no;
   s.lock.unlock();
-  if (start_m(p, MSearch::no)) return;
-  // No thread to be had: the fibers wait until this one is back.
-  LockGuard guard(s.lock);
-  push_idle_p(s, p);
+  chaos_point(ChaosPoint::hand_off_given);
+  rouse(other, how);
 }
 
 bool start_m(P* p, MSearch search) noexcept {
   Sched& s = sched();
+  const int64_t begin_ns = os::nanotime();
   M* m = new (std::nothrow) M;
   if (m == nullptr) return false;
   {
     LockGuard guard(s.lock);
     // Nothing is started once Ms are being joined; relaxed: under the lock.
-    if (s.m_count - s.m_gone >= s.max_threads ||
+    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns ||
         s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
       delete m;
       return false;
     }
     ++s.m_starting;  // before it is joined, it must be there (join_threads)
     m->id = s.m_count++;
-    m->all_link = s.all_m;
-    s.all_m = m;
   }
   m->search = search;
   m->next_p = p;
   chaos_point(ChaosPoint::start_thread);
   const int error = os::newosproc(m->os, gort_m_main, m);
+  const int64_t now_ns = os::nanotime();
   LockGuard guard(s.lock);
   --s.m_starting;
-  if (error == 0) return true;
+  if (error == 0) {
+    m->all_link = s.all_m;
+    s.all_m = m;
+    s.no_thread = false;
+    return true;
+  }
+  delete m;
   ++s.m_gone;
-  // Never ran: nothing to join. relaxed: join_threads() (runtime.cpp) looks behind the lock.
-  m->os.tid.store(-1, std::memory_order_relaxed);
-  report_no_thread(error, s.m_count - s.m_gone);
+  s.no_thread_until_ns = now_ns + std::max(kNoThreadNsMin, kNoThreadFactor * (now_ns - begin_ns));
+  if (!std::exchange(s.no_thread, true)) report_no_thread(error, s.m_count - s.m_gone);
   return false;
 }
 

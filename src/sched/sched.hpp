@@ -47,6 +47,10 @@ struct Sched {
   int m_gone GORT_GUARDED_BY(lock) = 0;
   // Ms whose thread is being made (start_m).
   int m_starting GORT_GUARDED_BY(lock) = 0;
+  // The last attempt to make one failed, and that has been said.
+  bool no_thread GORT_GUARDED_BY(lock) = false;
+  // No other attempt before.
+  int64_t no_thread_until_ns GORT_GUARDED_BY(lock) = 0;
   // Fibers inside blocking(): they will be back.
   int blocking_count GORT_GUARDED_BY(lock) = 0;
 

@@ -2,6 +2,8 @@
 // idle.cpp), descriptors that nobody has polled for 10 ms because every M is busy, resident memory
 // of free stacks after a burst, a deadlock that only showed when the last foreign thread ended.
 //
+// It also tries again to get threads when there were none (I8 in idle.cpp).
+//
 // It has no P and never runs fibers. It sleeps 1 ms, doubling to 10 ms while it finds nothing to
 // do, and for good once all Ps have been idle for a while; the next M that gets a P wakes it.
 //
@@ -50,16 +52,19 @@ bool all_idle(Sched& s) noexcept {
   return s.idle_p_count.load(std::memory_order_seq_cst) == s.nprocs;  // seq_cst: Y1
 }
 
+bool holds_fibers(const P& p) noexcept {
+  return p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();  // relaxed: a look
+}
+
 // I4: a P that has not moved since the last look, with a fiber waiting in it, while another is
-// idle.
+// idle. I8: the same for a P that nobody holds, and for the global queue.
 bool wake_passed_over(Sched& s, Watch& w) noexcept {
   bool found = false;
+  if (s.globq_size() != 0) wake_if_idle();
   for (int i = 0; i < s.nprocs; ++i) {
     P& p = s.procs[i];
     const uint64_t turns = p.turns();
-    // relaxed: a suspicion; at worst an M is woken in vain.
-    const bool waits = p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();
-    if (waits && turns == w.turns[i]) {
+    if (holds_fibers(p) && turns == w.turns[i]) {
       wake_if_idle();
       found = true;
     }
@@ -87,6 +92,17 @@ bool wake_for_timers(Sched& s, int64_t now) noexcept {
   if (orphaned_timer(s) > now) return false;
   wake_if_idle();
   return true;
+}
+
+// I8: something is left to do although all Ps are idle: no M was to be had.
+bool unattended(Sched& s) noexcept {
+  if (s.globq_size() != 0) return true;
+  for (int i = 0; i < s.nprocs; ++i) {
+    if (holds_fibers(s.procs[i])) return true;
+  }
+  return orphaned_timer(s) != kNever ||
+         // relaxed: as in orphaned_timer().
+         (netpoll_wanted() && s.poll_until_ns.load(std::memory_order_relaxed) == 0);
 }
 
 bool poll_network(Sched& s, int64_t now) noexcept {
@@ -117,7 +133,7 @@ void sleep_deep(Sched& s) noexcept {
     // Y1, at every turn: who ended the last sleep has taken the flag back.
     s.sysmon_asleep.store(true, std::memory_order_seq_cst);
     chaos_point(ChaosPoint::sysmon_falling_asleep);
-    if (!all_idle(s) || exiting(s)) break;
+    if (!all_idle(s) || unattended(s) || exiting(s)) break;
     const bool suspect = deadlock_suspected();
     if (!suspect) {
       if (s.schedtrace_ns == 0) {
@@ -153,7 +169,7 @@ void sysmon_main(void*) noexcept {
       w->traced_at_ns = now;
       print_schedtrace();
     }
-    if (!all_idle(s)) {
+    if (!all_idle(s) || unattended(s)) {
       w->idle_since_ns = now;
     } else if (now - w->idle_since_ns > kDeepAfterNs && warm_stacks() <= kWarmMax) {
       sleep_deep(s);
