@@ -1,11 +1,14 @@
 // echo_server: sends back what it is sent; a fiber for every connection.
 //
 //     echo_server [port]        7777 if none is given; Ctrl-C ends it. Try: nc 127.0.0.1 7777
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <gort/gort.hpp>
 
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr unsigned long kDefaultPort = 7777;
 
@@ -23,7 +26,15 @@ void serve(uint16_t port) {
   auto listener = gort::net::tcp_listener::listen("127.0.0.1", port);
   std::printf("Echoing on %s\n", listener.local_endpoint().to_string().c_str());
   std::fflush(stdout);
-  for (;;) gort::go(echo, listener.accept());
+  for (;;) {
+    std::error_code ec;
+    gort::net::tcp_stream peer = listener.accept(ec);
+    if (ec) {  // no descriptor is left, most likely: connections that end will free some
+      gort::sleep_for(50ms);
+    } else {
+      gort::go(echo, std::move(peer));
+    }
+  }
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ constexpr auto kLastCall = 100ms;  // at the end: for a request that is on its w
 constexpr auto kGrace = 3s;        // at the end: for a request that has begun, or an answer
 constexpr auto kLingerTime = 2s;   // after the last answer: for the peer to take it and close
 constexpr size_t kLingerBytesMax = 1024 * 1024;
-constexpr auto kNoDescriptorPause = 50ms;
+constexpr auto kShortagePause = 50ms;
 
 // Shared by all fibers; outlives them.
 struct Server {
@@ -102,6 +102,14 @@ void serve(Server& server, gort::net::tcp_stream peer) {
   if (session.closing()) linger(peer, session.buffer());
 }
 
+// Says once per shortage what is missing, and gives it time to pass: without the pause a connection
+// that waits for a descriptor would keep a processor busy.
+void wait_out(const char* what, const std::string& why, bool& complained) {
+  if (!complained) std::fprintf(stderr, "http_server: %s: %s\n", what, why.c_str());
+  complained = true;
+  gort::sleep_for(kShortagePause);
+}
+
 void accept_all(Server& server) {
   bool complained = false;
   for (;;) {
@@ -110,14 +118,16 @@ void accept_all(Server& server) {
     if (ec == std::errc::operation_canceled) return;  // the signal's thread has closed the listener
     if (ec) {
       // No descriptor is left, most likely. Connections that end will free some.
-      if (!complained) std::fprintf(stderr, "http_server: accept: %s\n", ec.message().c_str());
-      complained = true;
-      gort::sleep_for(kNoDescriptorPause);
+      wait_out("accept", ec.message(), complained);
       continue;
     }
-    complained = false;
     server.connections.fetch_add(1, std::memory_order_relaxed);
-    gort::go(serve, std::ref(server), std::move(peer));
+    try {
+      gort::go(serve, std::ref(server), std::move(peer));
+      complained = false;
+    } catch (const std::system_error& error) {  // no memory for a stack: this peer is sent away
+      wait_out("a connection", error.what(), complained);
+    }
   }
 }
 

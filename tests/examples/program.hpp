@@ -97,8 +97,7 @@ class Program {
   std::string output;
   std::string errors;
 
- private:
-  // False: both ends are closed, or nothing has come for too long.
+  // Reads what comes next. False: both ends are closed, or nothing has come for too long.
   bool read_more() {
     pollfd fds[2] = {{out_open_ ? out_ : -1, POLLIN, 0}, {err_open_ ? err_ : -1, POLLIN, 0}};
     if (!out_open_ && !err_open_) return false;
@@ -110,6 +109,8 @@ class Program {
     if (fds[1].revents != 0) err_open_ = take(err_, errors);
     return true;
   }
+
+ private:
   static bool take(int fd, std::string& to) {
     char buffer[4096];
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
@@ -164,6 +165,17 @@ class Client {
       text.append(buffer, static_cast<size_t>(n));
     }
     return text;
+  }
+  // The same without a word when the connection ends or is reset; true if `end` has come.
+  bool try_read_until(std::string_view end) const {
+    std::string text;
+    char buffer[4096];
+    while (text.find(end) == std::string::npos) {
+      const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+      if (n <= 0) return false;
+      text.append(buffer, static_cast<size_t>(n));
+    }
+    return true;
   }
   std::string read_all() const { return read_until({}); }
 

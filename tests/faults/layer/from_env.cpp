@@ -1,7 +1,7 @@
-// Faults for whole programs: GORT_FAULTS arms rules before main, and what they did is said on stderr
+// Faults for whole programs: FAULTS arms rules before main, and what they did is said on stderr
 // at the end.
 //
-//     GORT_FAULTS="accept:error=24,times=3 recv:short=1 send:short=1" http_server
+//     FAULTS="accept:error=24,times=3 recv:short=1 send:short=1" http_server
 //
 // A rule is a call's name, a colon, and a list with commas: error=N, early=N, short=N (one of them), late=NS,
 // first=N, step=N, times=N, per_mille=N. What is malformed ends the program.
@@ -16,8 +16,7 @@ namespace gort::faults {
 namespace {
 
 [[noreturn]] void refuse(std::string_view what) {
-  std::fprintf(stderr, "GORT_FAULTS: what is \"%.*s\"?\n", static_cast<int>(what.size()),
-               what.data());
+  std::fprintf(stderr, "FAULTS: what is \"%.*s\"?\n", static_cast<int>(what.size()), what.data());
   std::abort();
 }
 
@@ -73,7 +72,7 @@ Rule parse(std::string_view text) {
 
 struct FromEnv {
   FromEnv() {
-    const char* given = std::getenv("GORT_FAULTS");
+    const char* given = std::getenv("FAULTS");
     if (given == nullptr) return;
     std::vector<Rule> rules;
     for (std::string_view text = given; !text.empty();) {
@@ -82,7 +81,7 @@ struct FromEnv {
       }
     }
     armed = new Armed(rules.data(), rules.size(), 1);
-    std::atexit([] { std::fprintf(stderr, "GORT_FAULTS:\n%s", armed->report().c_str()); });
+    std::atexit([] { std::fprintf(stderr, "FAULTS:\n%s", armed->report().c_str()); });
   }
   static inline Armed* armed = nullptr;  // to the end of the process
 };
