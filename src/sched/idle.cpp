@@ -40,6 +40,7 @@
 #include "sched/idle.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <new>
 #include <utility>
 
@@ -512,27 +513,13 @@ void hand_off_p(M* m) noexcept {
   rouse(other, how);
 }
 
-bool start_m(P* p, MSearch search) noexcept {
+namespace {
+
+// What an attempt to make M's thread has come to. `m` is nullptr where there was no memory for it.
+bool end_start(M* m, int error, int64_t begin_ns) noexcept {
   Sched& s = sched();
-  const int64_t begin_ns = os::nanotime();
-  M* m = new (std::nothrow) M;
-  if (m == nullptr) return false;
-  {
-    LockGuard guard(s.lock);
-    // Nothing is started once Ms are being joined; relaxed: under the lock.
-    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns ||
-        s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
-      delete m;
-      return false;
-    }
-    ++s.m_starting;  // before it is joined, it must be there (join_threads)
-    m->id = s.m_count++;
-  }
-  m->search = search;
-  m->next_p = p;
-  chaos_point(ChaosPoint::start_thread);
-  const int error = os::newosproc(m->os, gort_m_main, m);
   const int64_t now_ns = os::nanotime();
+  if (error != 0) delete m;  // not under the lock: malloc's is one that user code can hold
   LockGuard guard(s.lock);
   --s.m_starting;
   if (error == 0) {
@@ -541,11 +528,36 @@ bool start_m(P* p, MSearch search) noexcept {
     s.no_thread = false;
     return true;
   }
-  delete m;
   ++s.m_gone;
   s.no_thread_until_ns = now_ns + std::max(kNoThreadNsMin, kNoThreadFactor * (now_ns - begin_ns));
   if (!std::exchange(s.no_thread, true)) report_no_thread(error, s.m_count - s.m_gone);
   return false;
+}
+
+}  // namespace
+
+bool start_m(P* p, MSearch search) noexcept {
+  Sched& s = sched();
+  const int64_t begin_ns = os::nanotime();
+  int id;
+  {
+    LockGuard guard(s.lock);
+    // Nothing is started once Ms are being joined; relaxed: under the lock.
+    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns ||
+        s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
+      return false;
+    }
+    ++s.m_starting;  // before it is joined, it must be there (join_threads)
+    id = s.m_count++;
+  }
+  M* m = new (std::nothrow) M;
+  if (m == nullptr) return end_start(nullptr, -ENOMEM, begin_ns);
+  m->id = id;
+  m->search = search;
+  m->next_p = p;
+  chaos_point(ChaosPoint::start_thread);
+  const int error = os::newosproc(m->os, gort_m_main, m);
+  return end_start(m, error, begin_ns);
 }
 
 }  // namespace gort
