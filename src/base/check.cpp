@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/write.hpp"
+
 namespace gort {
 namespace {
 
@@ -35,7 +37,7 @@ struct Line {
     put(":");
     put_number(line);
     put(")\n");
-    if (::write(STDERR_FILENO, text, n) < 0) std::abort();
+    write_text(STDERR_FILENO, text, n);
     std::abort();
   }
 };

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "base/write.hpp"
 #include "sched/pools.hpp"
 #include "sched/sched.hpp"
 
@@ -66,7 +67,7 @@ void print(int fd, fmt::format_string<Args...> format, Args&&... args) noexcept 
   char line[256];
   const auto end = fmt::format_to_n(line, sizeof line, format, std::forward<Args>(args)...);
   const size_t n = end.size < sizeof line ? end.size : sizeof line;
-  if (::write(fd, line, n) < 0) return;
+  write_text(fd, line, n);
 }
 
 constexpr int kFibersShown = 1000;  // a report of a million fibers helps nobody

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/write.hpp"
 #include "sched/sched.hpp"
 #include "sched/spawn.hpp"
 
@@ -31,7 +32,7 @@ void print_schedtrace() noexcept {
     fmt::format_to(std::back_inserter(out), "{}{}", i == 0 ? "" : " ", s.procs[i].runq.size());
   }
   fmt::format_to(std::back_inserter(out), "]\n");
-  if (::write(STDERR_FILENO, out.data(), out.size()) < 0) return;
+  write_text(STDERR_FILENO, out.data(), out.size());
 }
 
 }  // namespace gort

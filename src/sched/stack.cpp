@@ -7,6 +7,7 @@
 
 #include "base/check.hpp"
 #include "base/mem.hpp"
+#include "base/write.hpp"
 #include "os/os.hpp"
 
 namespace gort {
@@ -68,9 +69,10 @@ void warn_once() noexcept {
   if (warned.exchange(true, std::memory_order_relaxed)) return;
   static constexpr char kText[] =
       "gort: warning: further stacks have no guard page, so their overflow goes unnoticed: half of "
-      "vm.max_map_count is used up by guards (raise it, use fewer fibers, or a kernel from 6.13 "
-      "on)\n";
-  static_cast<void>(os::fd_write(2, kText, sizeof kText - 1));
+      "vm.max_map_count is used up by guards, or the kernel refuses them (raise it, use fewer "
+      "fibers, "
+      "or a kernel from 6.13 on)\n";
+  write_text(2, kText, sizeof kText - 1);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/check.hpp"
 #include "fault_test.hpp"
 #include "gort/gort.hpp"
 #include "os/os.hpp"
@@ -45,6 +46,29 @@ TEST(OrderDeathTest, AWakeUpThatFailsIsFatal) {
         os::futexwakeup(&word, 1);
       },
       testing::KilledBySignal(SIGABRT), "gort: fatal: futexwakeup addr=0x[0-9a-f]+ returned: -14");
+}
+
+// Reports are written to what may be a pipe, by a program that may have handlers.
+TEST(OrderDeathTest, MessagesSurviveInterruptionsAndShortWrites) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        Armed armed({{Call::say, every(2), fail(EINTR)}, {Call::say, always(), shorten(5)}});
+        run([] {
+          chan<int> nobody;
+          go(attrs{.name = "one who waits"}, [nobody] { (void)nobody.recv(); });
+          (void)nobody.recv();
+        });
+      },
+      testing::ExitedWithCode(2),
+      "gort: deadlock: all fibers are asleep and nothing can wake them\n(.|\n)*"
+      "\"one who waits\": waiting, channel receive, started by 1\n");
+  EXPECT_EXIT(
+      {
+        Armed armed({{Call::say, every(2), fail(EINTR)}, {Call::say, always(), shorten(5)}});
+        fatal_value("X1: some text", 42, "a/b.cpp", 7);
+      },
+      testing::KilledBySignal(SIGABRT), "gort: fatal: X1: some text: 42 \\(b.cpp:7\\)");
 }
 
 // The poller sleeps for a socket and is woken for other work, through an eventfd.
