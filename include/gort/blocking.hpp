@@ -15,6 +15,9 @@ GORT_API void leave_blocking() noexcept;
 // Runs f() in place, on the current thread, while the P goes on with other fibers on another
 // thread. Returns what f returns. For calls that may block for more than some 20 us: a database
 // client, a file, getaddrinfo, flock. Not cancellable. Outside fibers it just calls f. Nests.
+//
+// If the system gives no more threads, or options.max_threads are there, the other fibers wait until f
+// has returned or a thread can be had.
 template <class F>
 decltype(auto) blocking(F&& f) {
   struct scope {

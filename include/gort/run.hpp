@@ -84,7 +84,7 @@ struct main_frame {
 //
 // Errors: std::logic_error if a runtime is alive already (also inside a fiber),
 // std::invalid_argument for impossible options, std::system_error if the kernel refuses what the
-// start needs.
+// start needs: a thread, the poller's descriptors, the main fiber's stack. Nothing is left then.
 template <class F, class... Args>
 auto run(const options& o, F&& f, Args&&... args) -> detail::call_result<F, Args...> {
   using frame = detail::main_frame<detail::call_result<F, Args...>, detail::bound_for<F, Args...>>;
