@@ -1,5 +1,6 @@
 // Wrappers of what gort asks the kernel itself, without libc.
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -60,6 +61,12 @@ Call call_of(long nr, long a2, long a3, long a4) noexcept {
   }
 }
 
+// FA3: the barrier of all processes allocates nothing, so it can not be out of memory.
+bool impossible(Call call, long command, const Fault& fault) noexcept {
+  return call == Call::membarrier && command == MEMBARRIER_CMD_GLOBAL &&
+         fault.kind == Fault::Kind::error && fault.value == ENOMEM;
+}
+
 }  // namespace
 }  // namespace gort::faults
 
@@ -70,7 +77,7 @@ extern "C" long __wrap_gort_raw_syscall6(long nr, long a1, long a2, long a3, lon
   const Call call = call_of(nr, a2, a3, a4);
   if (call == Call::other) return __real_gort_raw_syscall6(nr, a1, a2, a3, a4, a5, a6);
   const Fault fault = decide(call);
-  if (fault.kind == Fault::Kind::error) return -fault.value;
+  if (fault.kind == Fault::Kind::error && !impossible(call, a1, fault)) return -fault.value;
   if (fault.kind == Fault::Kind::early) return fault.value;
   const bool shortened = fault.kind == Fault::Kind::shortened && a3 > fault.value;
   const long rc = __real_gort_raw_syscall6(nr, a1, a2, shortened ? fault.value : a3, a4, a5, a6);
