@@ -73,7 +73,7 @@ class HttpUnderFaults : public ::testing::Test {
 
 TEST_F(HttpUnderFaults, AByteAtATime) {
   start("recv:short=1 send:short=1");
-  if (IsSkipped()) return;
+  if (IsSkipped() || HasFatalFailure()) return;
   const Client client(port_);
   for (int i = 0; i < 5; ++i) expect_hello(client);
   std::string many;
@@ -97,7 +97,7 @@ TEST_F(HttpUnderFaults, AByteAtATime) {
 // Ten times there is no descriptor. The server waits in between: it answers, but not before.
 TEST_F(HttpUnderFaults, NoDescriptorIsLeft) {
   start("accept:error=24,times=10");
-  if (IsSkipped()) return;
+  if (IsSkipped() || HasFatalFailure()) return;
   const auto begin = std::chrono::steady_clock::now();
   const Client client(port_);
   expect_hello(client);
@@ -114,7 +114,7 @@ TEST_F(HttpUnderFaults, NoDescriptorIsLeft) {
 
 TEST_F(HttpUnderFaults, PeersThatAreGoneAreNotMissed) {
   start("accept:error=103,times=3 accept:error=100,first=4,times=2");  // ECONNABORTED, ENETDOWN
-  if (IsSkipped()) return;
+  if (IsSkipped() || HasFatalFailure()) return;
   for (int i = 0; i < 5; ++i) {
     const Client gone(port_);
     gone.finish();
@@ -135,7 +135,7 @@ TEST_F(HttpUnderFaults, NoMemoryForAFiber) {
   start("map:error=12,first=60");        // the main fiber and the log have theirs by then
   unsetenv("GORT_STACK");
   unsetenv("GORT_THREADS");
-  if (IsSkipped()) return;
+  if (IsSkipped() || HasFatalFailure()) return;
   std::vector<std::unique_ptr<Client>> served;
   const auto serve_one_more = [&] {
     auto client = std::make_unique<Client>(port_);

@@ -7,6 +7,7 @@
 // first=N, step=N, times=N, per_mille=N. What is malformed ends the program.
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -42,7 +43,8 @@ Rule parse(std::string_view text) {
     const std::string_view whole = value;
     const std::string_view key = take(value, '=');
     char* end = nullptr;
-    const long n = std::strtol(std::string(value).c_str(), &end, 10);
+    const std::string digits(value);
+    const long n = std::strtol(digits.c_str(), &end, 10);
     if (value.empty() || *end != '\0') refuse(whole);
     if (key == "error") {
       rule.fault.kind = Fault::Kind::error;
