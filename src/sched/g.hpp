@@ -115,7 +115,8 @@ struct alignas(64) G {
 
   // Foreign threads only: the word they sleep on.
   Atomic<uint32_t> thread_word{0};
-  Plain<bool> thread_counted = false;  // in foreign_parked; the thread sets it before it can be woken
+  Plain<bool> thread_counted =
+      false;  // in foreign_parked; the thread sets it before it can be woken
 
   [[no_unique_address]] SanitizerState sanitizer;
 

@@ -157,11 +157,12 @@ bool work_left(Sched& s) noexcept {
   if (queued_work(s)) return true;
   for (int i = 0; i < s.nprocs; ++i) {
     P& p = s.procs[i];
-    // relaxed, both: compared only, behind I2's fence.
+    // relaxed: compared only, behind I2's fence.
     const G* g = p.next.load(std::memory_order_relaxed);
     if (g == nullptr) continue;
     const uint64_t turns = p.turns();
     for (int k = 0; k < kStalePauses; ++k) cpu_pause();
+    // relaxed: as above.
     if (p.next.load(std::memory_order_relaxed) == g && p.turns() == turns) {
       return true;
     }

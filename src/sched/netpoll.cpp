@@ -435,11 +435,11 @@ void netpoll_fini(Sched& s) noexcept {
 namespace {
 
 // First the descriptor, then the word: a break in between finds the word set and writes nothing, but
-// we have yet to look again. relaxed: what a break is for stands behind a lock, or behind a fence
-// (I6) that our next look pairs with.
+// we have yet to look again.
 void eat_break(Poller* poller) noexcept {
   uint64_t count;
   (void)os::fd_read(poller->wake_fd, &count, sizeof count);
+  // relaxed: what a break is for stands behind a lock, or a fence (I6) that our next look pairs with.
   poller->wake_pending.exchange(false, std::memory_order_relaxed);
 }
 

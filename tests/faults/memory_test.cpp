@@ -73,7 +73,7 @@ TEST_F(Memory, AnotherSizeOfStackIsRefusedOnce) {
   expect_nothing_left("another size of stack");
 }
 
-// A heap of timers that can not grow: none is lost, none fires early, stops reach the sleepers.
+// T4. A heap of timers that can not grow: none is lost, none fires early, stops reach the sleepers.
 TEST_F(Memory, TimersNeedNone) {
   run(options{.procs = 1}, [] {
     constexpr int kSleepers = 700;  // more than two sizes of the heap

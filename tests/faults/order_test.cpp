@@ -66,9 +66,9 @@ TEST(OrderDeathTest, MessagesSurviveInterruptionsAndShortWrites) {
   EXPECT_EXIT(
       {
         Armed armed({{Call::say, every(2), fail(EINTR)}, {Call::say, always(), shorten(5)}});
-        fatal_value("X1: some text", 42, "a/b.cpp", 7);
+        fatal_value("some text", 42, "a/b.cpp", 7);
       },
-      testing::KilledBySignal(SIGABRT), "gort: fatal: X1: some text: 42 \\(b.cpp:7\\)");
+      testing::KilledBySignal(SIGABRT), "gort: fatal: some text: 42 \\(b.cpp:7\\)");
 }
 
 // The poller sleeps for a socket and is woken for other work, through an eventfd.

@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 // The first thread of a runtime is sysmon's.
 constexpr uint64_t kFirstM = 2;
 
+// I8 in idle.cpp: work that no M takes because none can be had is taken when one can.
 class Threads : public FaultTest {
  protected:
   // Attempts that fail, with the pauses between them, until even a sysmon that sleeps deep when all is

@@ -90,6 +90,7 @@ void start_stragglers(Random& random, std::atomic<int64_t>& alive) {
   }
 }
 
+// I5 in idle.cpp: each idle M is told to exit once, or its join hangs.
 TEST_P(ShutdownStress, StragglersOfEveryKind) {
   const uint64_t seed = test::test_seed();
   Random random(seed);

@@ -175,9 +175,7 @@ SleepEnd Checker::futex_sleep(LocationId x, uint32_t value, bool has_limit) {
   before(step);
   // Who went on although time has brought it nothing more ended early, as who has no limit.
   const bool limit_passed = f.newest_only && f.has_limit && !f.stuck;
-  const SleepEnd end = f.woken        ? SleepEnd::woken
-                       : limit_passed ? SleepEnd::time
-                                      : SleepEnd::early;
+  const SleepEnd end = f.woken ? SleepEnd::woken : limit_passed ? SleepEnd::time : SleepEnd::early;
   if (end == SleepEnd::early) --spurious_left_;
   f.state = State::ready;
   memory_.read_newest(self, f.newest_only);

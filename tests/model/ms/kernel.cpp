@@ -3,6 +3,7 @@
 // Its own locks make each call one step. It promises no order of the caller's memory, so there is none: every access here is
 // relaxed. Time passes when nobody can go on, up to the next limit.
 #include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "base/check.hpp"
@@ -119,6 +120,12 @@ int newosproc(mOS&, void (*start)(void*), void* arg, size_t) noexcept {
   return 0;
 }
 void minit(mOS&) noexcept {}
+void* mem_map(size_t bytes) noexcept {
+  return std::calloc(1, bytes);
+}
+void mem_unmap(void* memory, size_t) noexcept {
+  std::free(memory);
+}
 
 }  // namespace os
 }  // namespace gort

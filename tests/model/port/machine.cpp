@@ -113,10 +113,6 @@ void wake_all_idle() noexcept {}
 
 namespace os {
 
-const SystemInfo& system_info() noexcept {
-  static const SystemInfo info;
-  return info;
-}
 // A run's mappings are used again by the next one, at the same addresses; ModelRuntime has cleared
 // what must be.
 void* mem_reserve(size_t bytes, size_t align) noexcept {

@@ -7,6 +7,7 @@
 
 #include "base/check.hpp"
 #include "base/pause.hpp"
+#include "base/write.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
 
@@ -52,6 +53,8 @@ void fatal(const char* what, const char*, int) noexcept {
 void fatal_value(const char* what, long, const char*, int) noexcept {
   model::fail(what);
 }
+
+void write_text(int, const char*, size_t) noexcept {}
 
 namespace os {
 
