@@ -34,7 +34,7 @@ TEST(OrderDeathTest, AHeavyFenceThatCanNotBeIsFatal) {
         Armed armed({{Call::membarrier, always(), fail(EPERM)}});
         os::fence_heavy();
       },
-      testing::KilledBySignal(SIGABRT), "gort: fatal: F1: membarrier failed: -1");
+      testing::KilledBySignal(SIGABRT), "gort: fatal: FE1: membarrier failed: -1");
 }
 
 TEST(OrderDeathTest, AWakeUpThatFailsIsFatal) {

@@ -146,7 +146,7 @@ TEST_F(StartDeathTest, WithoutRandomData) {
         Armed armed({{Call::open, always(), fail(ENOENT)}, {Call::random, always(), fail(EAGAIN)}});
         run([] {});
       },
-      testing::KilledBySignal(SIGABRT), "gort: fatal: R1");
+      testing::KilledBySignal(SIGABRT), "gort: fatal: RN1");
 }
 
 TEST_F(StartDeathTest, ShortReadsOfProc) {
