@@ -136,8 +136,9 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
   for (;;) {
     if (old == kReady) return nullptr;
     if (old == kIdle && leave == kIdle) return nullptr;
-    // relaxed: decides (W1); we have learnt already. acquire on failure: the Wait's fields.
-    if (d.word.compare_exchange_weak(old, leave, std::memory_order_relaxed,
+    // acquire on failure: the Wait's fields. On success it decides (W1), and we have learnt already.
+    // unmodelled: g++ takes no order that is weaker on success.
+    if (d.word.compare_exchange_weak(old, leave, std::memory_order_acquire,
                                      std::memory_order_acquire)) {
       break;
     }
