@@ -91,8 +91,9 @@ bool wait_group::wait_until_ns(int64_t until_ns) {
       bucket.lock.unlock();
       return true;
     }
-    // relaxed: the mark is for add(), which takes the lock. acquire if it fails: as above.
-  } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_relaxed,
+    // acquire if it fails: as above. On success the mark is for add(), which takes the lock.
+    // unmodelled: g++ takes no order that is weaker on success.
+  } while (!word_.compare_exchange_weak(word, word | kMark, std::memory_order_acquire,
                                         std::memory_order_acquire));
   bucket.push_back(w);
   const WakeCause cause = park_queued(bucket, w, until_ns);
