@@ -87,7 +87,7 @@ P* pop_idle_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
   if (p == nullptr) return nullptr;
   s.idle_p = p->idle_link;
   p->idle_link = nullptr;
-  // seq_cst: Y1 in sysmon.cpp. modelled in SysmonModel.
+  // seq_cst: Y1 in sysmon.cpp. unmodelled: sysmon has no model yet.
   s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);
   return p;
 }
@@ -521,17 +521,24 @@ bool end_start(M* m, int error, int64_t begin_ns) noexcept {
   Sched& s = sched();
   const int64_t now_ns = os::nanotime();
   if (error != 0) delete m;  // not under the lock: malloc's is one that user code can hold
-  LockGuard guard(s.lock);
-  --s.m_starting;
-  if (error == 0) {
-    m->all_link = s.all_m;
-    s.all_m = m;
-    s.no_thread = false;
-    return true;
+  bool said;
+  int threads;
+  {
+    LockGuard guard(s.lock);
+    --s.m_starting;
+    if (error == 0) {
+      m->all_link = s.all_m;
+      s.all_m = m;
+      s.no_thread = false;
+      return true;
+    }
+    ++s.m_gone;
+    s.no_thread_until_ns = now_ns + std::max(kNoThreadNsMin, kNoThreadFactor * (now_ns - begin_ns));
+    said = std::exchange(s.no_thread, true);
+    threads = s.m_count - s.m_gone;
   }
-  ++s.m_gone;
-  s.no_thread_until_ns = now_ns + std::max(kNoThreadNsMin, kNoThreadFactor * (now_ns - begin_ns));
-  if (!std::exchange(s.no_thread, true)) report_no_thread(error, s.m_count - s.m_gone);
+  // Not under the lock: a write to stderr may block.
+  if (!said) report_no_thread(error, threads);
   return false;
 }
 
