@@ -29,6 +29,15 @@ inline void expect_right_at_random(const std::function<void()>& program, uint64_
   EXPECT_FALSE(r.failed) << r;
 }
 
+// For programs of which not all runs can be tried: with one preemption and one read of an old value, as far as
+// that gets, then at random.
+inline void expect_right_so_far(const std::function<void()>& program, uint64_t runs) {
+  if (test::kSanitizers) runs /= 10;
+  const model::Result r = model::explore({.preemptions = 1, .stale = 1, .max_runs = runs}, program);
+  EXPECT_FALSE(r.failed) << r;
+  expect_right_at_random(program, 5'000);
+}
+
 // True if the comment above, or at, a line says why no model can show what it is for ("unmodelled:"), or which
 // other test does ("modelled in NAME").
 inline bool excused(const model::Site& site) {

@@ -5,6 +5,8 @@ cited by a comment, a check's text or a page of docs/; a citation of a range (R1
 
 A test names an invariant, in a comment, a string or its own name, where it would fail if the invariant were broken.
 There a range is no proof: it says what a file is about.
+
+"modelled in NAME", which excuses an order from the mutants of other models, names one that tries them: TEST(NAME, Mutants).
 """
 import re
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ _CONTINUATION = re.compile(r"//       +(\S.*)$")
 _RANGE = re.compile(_NAME + r"(?:\.\.| to )" + _NAME)
 _SINGLE = re.compile(_NAME)
 _CODE_SPAN = re.compile(r"`[^`]*`")
+_MODELLED = re.compile(r"modelled in (\w+)")
+_MUTANTS = re.compile(r"TEST\((\w+), Mutants\)")
 # What looks like a name and is none.
 _OTHER_WORDS = {"C2": "a compiler's", "O2": "of -O2"}
 
@@ -107,10 +111,19 @@ def _unknown(places, known):
             yield Finding(path, line, RULE, text)
 
 
+def _modelled_nowhere(tree):
+    there = {m for s in tree.sources("tests") for m in _MUTANTS.findall(tree.texts[s.path])}
+    for source in tree.sources("include", "src"):
+        for comment in source.comments:
+            for name in set(_MODELLED.findall(comment.text)) - there:
+                text = f"no test is TEST({name}, Mutants): name the model that tries the mutants of this, or say unmodelled"
+                yield Finding(source.path, comment.line, RULE, text)
+
+
 def check(tree, untested):
     defined = list(definitions(tree))
     known = {d.name for d in defined}
-    found = list(_defined_twice(defined))
+    found = list(_defined_twice(defined)) + list(_modelled_nowhere(tree))
 
     sources = tree.sources("include", "src", "tests")
     places = [(s.path, line, text) for s in sources for line, text in _cited_in_source(s)]

@@ -281,6 +281,11 @@ class InvariantsTest(RuleTest):
         found = self.check({"src/sync/b.hpp": "// b.\n//\n//   R1  Another thing.\n"})
         self.expect(found, "src/sync/b.hpp:3")
 
+    def test_a_model_that_is_not_there(self):
+        source = {"src/sync/b.cpp": "// b.\nint c;  // modelled in BModel\n"}
+        self.expect(self.check(source), "src/sync/b.cpp:2")
+        self.expect(self.check({**source, "tests/model/b_test.cpp": "// b\nTEST(BModel, Mutants) {}\n"}))
+
     def test_cited_but_not_defined(self):
         self.expect(self.check({"src/sync/b.hpp": "// b: as R2 says.\n"}), "src/sync/b.hpp:1")
         self.expect(self.check({"src/sync/b.cpp": '// b.\nint c = f("R3: broken");\n'}), "src/sync/b.cpp:2")

@@ -204,44 +204,36 @@ void blocks_meets_submit() {
   world.finish();
 }
 
-// First with one preemption and one read of an old value, as far as that gets, then at random.
-void expect_good(const std::function<void()>& program) {
-  const model::Result r =
-      model::explore({.preemptions = 1, .stale = 1, .max_runs = 20'000}, program);
-  EXPECT_FALSE(r.failed) << r;
-  expect_right_at_random(program, 5'000);
-}
-
 TEST(IdleModel, BlocksMeetsSubmit) {
-  expect_good(blocks_meets_submit);
+  expect_right_so_far(blocks_meets_submit, 20'000);
 }
 TEST(IdleModel, ComesBack) {
-  expect_good(comes_back);
+  expect_right_so_far(comes_back, 20'000);
 }
 TEST(IdleModel, SubmitLonely) {
   expect_right({.preemptions = 1, .stale = 1}, submit_lonely);
   expect_right_at_random(submit_lonely);
 }
 TEST(IdleModel, Submit) {
-  expect_good(submit_meets_sleep);
+  expect_right_so_far(submit_meets_sleep, 20'000);
 }
 TEST(IdleModel, SubmitSeveral) {
-  expect_good(submit_several);
+  expect_right_so_far(submit_several, 20'000);
 }
 TEST(IdleModel, ForeignSubmit) {
-  expect_good(foreign_submit);
+  expect_right_so_far(foreign_submit, 20'000);
 }
 TEST(IdleModel, WakeUpInTurn) {
-  expect_good(wake_up_in_turn);
+  expect_right_so_far(wake_up_in_turn, 20'000);
 }
 TEST(IdleModel, TimersInTurn) {
-  expect_good(timers_in_turn);
+  expect_right_so_far(timers_in_turn, 20'000);
 }
 TEST(IdleModel, TimerMeetsWork) {
-  expect_good(timer_meets_work);
+  expect_right_so_far(timer_meets_work, 20'000);
 }
 TEST(IdleModel, Blocks) {
-  expect_good(blocks);
+  expect_right_so_far(blocks, 20'000);
 }
 TEST(IdleModel, Mutants) {
   const model::Options one_old_read{.preemptions = 1, .stale = 1, .max_runs = 15'000};
