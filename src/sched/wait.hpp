@@ -64,7 +64,7 @@ struct Wait {
 // One winner (W1 in park.hpp): true for exactly one caller per Wait.
 [[nodiscard]] inline bool claim(Wait& w) noexcept {
   // acq_rel: the winner learns the waiter's set-up; losers learn nothing they use. unmodelled: whoever
-  // claims today has the Wait from a lock, which tells him the same.
+  // claims today has the Wait from a lock, or from G::wait, which tells him the same.
   return w.claimed.exchange(1, std::memory_order_acq_rel) == 0;
 }
 

@@ -336,9 +336,11 @@ void chan_core::destroy_elements() noexcept {
 
 namespace {
 
-bool cancel_nil(Wait*) noexcept {
-  return true;
-}  // the only source of its wake-up
+// Nothing but a stop request ends it, but two may try: the requester, and the far side for one that it has
+// missed (S2). One wakes (W1).
+bool cancel_nil(Wait* w) noexcept {
+  return claim(*w);
+}
 bool commit_nil(Wait*) noexcept {
   return true;
 }

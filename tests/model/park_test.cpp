@@ -87,6 +87,23 @@ void asleep() {
   a.join();
 }
 
+// W1 where nothing is taken out of anything: the requester and the far side may both see the request.
+void stop_at_nil() {
+  ModelWorld world;
+  bool stopped_once = false;
+  ModelFiber a([&] {
+    int v = 0;
+    try {
+      (void)detail::chan_recv(nullptr, &v, detail::chan_forever);
+    } catch (const stopped&) {
+      stopped_once = true;
+    }
+  });
+  request_stop(a.g());
+  a.join();
+  check(stopped_once, "a stop request is not lost");
+}
+
 // S2 for a wait with a lock and a time limit.
 void stop_before_limit() {
   ModelWorld world;
@@ -191,6 +208,10 @@ TEST(ParkModel, StopAsleep) {
 TEST(ParkModel, Asleep) {
   expect_right_at_random(asleep);
 }
+TEST(ParkModel, StopAtNil) {
+  expect_right({.preemptions = 2}, stop_at_nil);
+  expect_right_at_random(stop_at_nil);
+}
 TEST(ParkModel, StopBeforeLimit) {
   expect_right({.preemptions = 2}, stop_before_limit);
 }
@@ -209,6 +230,7 @@ TEST(ParkModel, Mutants) {
                      {{{.preemptions = 2}, stop_alone},
                       {{.preemptions = 1}, stop_asleep},
                       {{.random_runs = 3'000}, asleep},
+                      {{.preemptions = 1}, stop_at_nil},
                       {{.preemptions = 1}, stop_before_limit},
                       {{.random_runs = 3'000}, stop_twice},
                       {{.random_runs = 3'000}, stop_and_value},
