@@ -8,6 +8,8 @@
 //   D5  fibers are left,
 //   D6  none is in the hands of somebody without a P: the poller and sysmon take timers and
 //       descriptors out before they queue the fibers. The poller is made to look for itself.
+//   D7  none is on its way from a thread that has no P: such a thread counts its fiber (B4 in
+//       spawn.cpp) before it has queued it. It is alive, but D3 is not asked in strict mode.
 //
 // All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts
 // the process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends
@@ -37,6 +39,7 @@ Asleep all_asleep(Sched& s) noexcept {
   // relaxed: under the lock, or behind it.
   if (s.idle_p_count.load(std::memory_order_relaxed) != s.nprocs) return Asleep::no;  // D1
   if (s.globq_size() != 0 || s.blocking_count != 0) return Asleep::no;                // D1, D2
+  if (s.foreign_births != 0) return Asleep::no;                                       // D7
   // relaxed: under the lock, as every change of it.
   if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
   for (int i = 0; i < s.nprocs; ++i) {

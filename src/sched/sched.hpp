@@ -51,6 +51,8 @@ struct Sched {
   bool no_thread GORT_GUARDED_BY(lock) = false;
   // No other attempt before.
   int64_t no_thread_until_ns GORT_GUARDED_BY(lock) = 0;
+  // Fibers that threads without a P have counted and not yet queued (D7 in deadlock.cpp).
+  int foreign_births GORT_GUARDED_BY(lock) = 0;
   // Fibers inside blocking(): they will be back.
   int blocking_count GORT_GUARDED_BY(lock) = 0;
 

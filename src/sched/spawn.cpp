@@ -179,13 +179,30 @@ bool admit_foreign() noexcept {
   const Phase phase = s.phase.load(std::memory_order_relaxed);  // relaxed: under the lock
   if (phase == Phase::exiting || (phase != Phase::running && current_m() == nullptr)) return false;
   s.foreign_spawned.add();
+  ++s.foreign_births;
   return true;
 }
 
-void count_spawn(G* g) noexcept {
-  if (std::exchange(g->counted, false)) return;
-  if (P* p = current_p(); p != nullptr) return p->counters.spawned.add();
-  (void)admit_foreign();  // made by a fiber that is inside blocking() by now: it keeps the runtime
+// D7: it is queued. A look for a deadlock that met it in between said no: sysmon looks again.
+void end_birth() noexcept {
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    --s.foreign_births;
+  }
+  wake_sysmon();
+}
+
+enum class Birth : uint8_t { on_p, foreign };
+
+Birth count_spawn(G* g) noexcept {
+  if (std::exchange(g->counted, false)) return Birth::foreign;
+  if (P* p = current_p(); p != nullptr) {
+    p->counters.spawned.add();
+    return Birth::on_p;
+  }
+  // Made by a fiber that is inside blocking() by now: it keeps the runtime.
+  return admit_foreign() ? Birth::foreign : Birth::on_p;
 }
 
 // Takes that back for a fiber that was never started.
@@ -194,7 +211,9 @@ void dismiss_foreign() noexcept {
   {
     LockGuard guard(s.lock);
     s.foreign_ended.add_release();  // B4
+    --s.foreign_births;
   }
+  wake_sysmon();  // as in end_birth()
   // As in end_after(): the count, a light fence, and behind it a relaxed look.
   os::fence_light();
   if (s.phase.load(std::memory_order_relaxed) != Phase::running) exit_if_last();
@@ -372,7 +391,7 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   M* m = current_m();
   g->parent_id = m != nullptr ? m->cur->id : 0;
   g->id = next_fiber_id(m != nullptr ? m->p : nullptr);
-  count_spawn(g);
+  const Birth birth = count_spawn(g);
   chaos_point(ChaosPoint::spawn_counted);
   // A fiber born while stop_all() walks over the slots is asked by it or finds the phase here:
   // store, light fence, load against its store of the phase, heavy fence, stores to every slot.
@@ -389,7 +408,11 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   sanitizer_fiber_init(g->sanitizer, g->stack_low,
                        static_cast<size_t>(static_cast<std::byte*>(g->stack_start) -
                                            static_cast<std::byte*>(g->stack_low)));
+  if (birth == Birth::on_p) return ready(g);
+  const Visitor
+      visit;  // the fiber may end, and the runtime behind it, before we have counted it as born
   ready(g);
+  end_birth();
 }
 
 }  // namespace

@@ -155,6 +155,7 @@ TEST_P(DeadlockDeathTest, WhatWasPrintedBeforeIsNotLost) {
       ExitedWithCode(kDeadlock), "said before\ngort: deadlock");
 }
 
+// D7: each rt.run() starts a fiber from a thread that has no P.
 // D1, D2, D4, D5: nobody runs, sleeps or blocks, somebody is in run(), and fibers are left.
 TEST_P(DeadlockDeathTest, IsNoneWhileSomebodySleepsOrBlocks) {
   EXPECT_EXIT(

@@ -109,6 +109,7 @@ ModelRuntime::~ModelRuntime() {
 
 // ---- What spawn.cpp and the pools need of the scheduler and the system --------------------------
 
+void wake_sysmon() noexcept {}
 void wake_all_idle() noexcept {}
 
 namespace os {
