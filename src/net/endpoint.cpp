@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -52,8 +53,8 @@ bool SockAddr::parse(std::string_view address, endpoint& out) noexcept {
   if (address.size() >= sizeof text) return false;
   // The C library would read as far as the zero and take "1.2.3.4\0x" for an address.
   if (address.find('\0') != std::string_view::npos) return false;
-  std::memcpy(text, address.data(), address.size());
-  text[address.size()] = '\0';
+  // Not by memcpy(), which takes no null pointer: an empty text may have one.
+  *std::copy(address.begin(), address.end(), text) = '\0';
   if (::inet_pton(AF_INET, text, out.bytes_.data()) == 1) {
     out.v6_ = false;
     out.scope_ = 0;

@@ -33,6 +33,7 @@ TEST(Endpoint, RefusesWhatIsNoAddress) {
     EXPECT_EQ(endpoint(text, 1, ec), endpoint()) << text;
     EXPECT_EQ(ec, std::errc::invalid_argument) << text;
   }
+  EXPECT_THROW(endpoint(std::string_view(), 1), std::system_error);
   EXPECT_THROW(endpoint(std::string(1000, '1'), 1), std::system_error);
   EXPECT_THROW(endpoint(std::string_view("1.2.3.4\0x", 9), 1), std::system_error);
   EXPECT_THROW(endpoint(std::string_view("::1%1\0x", 7), 1), std::system_error);
