@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.hpp"
+#include "os/linux/sanitizer.hpp"
 #include "os/os.hpp"
 #include "port/fiber.hpp"
 #include "port/port.hpp"
@@ -136,6 +137,7 @@ void* mem_map(size_t bytes) noexcept {
   return mem_reserve(bytes, 4096);
 }
 void mem_unmap(void* memory, size_t bytes) noexcept {
+  asan_forget(memory, bytes);
   unused.push_back({memory, bytes});
 }
 void mem_discard(void* memory, size_t bytes) noexcept {

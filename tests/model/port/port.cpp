@@ -36,6 +36,13 @@ void* operator new(size_t bytes, std::align_val_t align) {
 void operator delete(void* memory, std::align_val_t) noexcept {
   if (memory < arena || memory >= arena + kArenaBytes) std::free(memory);
 }
+// The others, of which the library's hand on to the two above; AddressSanitizer's do not.
+void* operator new(size_t bytes, std::align_val_t align, const std::nothrow_t&) noexcept {
+  return operator new(bytes, align);
+}
+void operator delete(void* memory, size_t, std::align_val_t align) noexcept {
+  operator delete(memory, align);
+}
 
 namespace gort {
 
