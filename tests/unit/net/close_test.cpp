@@ -43,11 +43,7 @@ TEST_P(Close, WakesAWriter) {
   in_fibers([] {
     Pair p = connected_pair();
     fill(p.client);
-    auto writer = gort::spawn([&] {
-      std::error_code ec;
-      p.client.write("more", ec);
-      return ec;
-    });
+    auto writer = gort::spawn([&] { return write_on(p.client); });
     let_others_run();
     p.client.close();
     EXPECT_EQ(writer.get(), std::errc::operation_canceled);

@@ -81,4 +81,13 @@ inline size_t fill(tcp_stream& s) {
   return total;
 }
 
+// Writes until it fails. After fill() nearly always at once a write that waits; but a kernel that is late to
+// acknowledge makes room later.
+inline std::error_code write_on(tcp_stream& s) {
+  const std::string block(256 * 1024, 'x');
+  std::error_code ec;
+  while (!ec) s.write(block, ec);
+  return ec;
+}
+
 }  // namespace gort::net::testing
