@@ -87,8 +87,8 @@ uint64_t random_seed() {
   return seed;
 }
 
-// One seed for all runs of a process, told at the first.
-uint64_t chaos_seed(const std::string& value) {
+// One seed for all runs of a process, told at the first. Unused where there is no chaos.
+[[maybe_unused]] uint64_t chaos_seed(const std::string& value) {
   static const uint64_t seed = [&value] {
     const uint64_t n = value == "random" ? random_seed() : std::stoull(value);
     report_chaos(n);
