@@ -22,6 +22,7 @@
 #include "os/os.hpp"
 #include "os/settings.hpp"
 #include "sched/chaos.hpp"
+#include "sched/exit.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
 #include "sched/netpoll_internal.hpp"
@@ -190,35 +191,9 @@ void open_door() noexcept {
   open_for_visitors.store(true, std::memory_order_seq_cst);  // seq_cst: U1
 }
 
-// An M that is just making a thread finishes that first; while exiting no other follows (start_m).
-void await_starting(Sched& s) noexcept {
-  for (;;) {
-    {
-      LockGuard guard(s.lock);
-      if (s.m_starting == 0) return;
-    }
-    os::osyield();
-  }
-}
-
-void join_threads(Sched& s) noexcept {
-  await_starting(s);
-  for (;;) {
-    M* m;
-    {
-      LockGuard guard(s.lock);
-      m = s.all_m;
-      if (m != nullptr) s.all_m = m->all_link;
-    }
-    if (m == nullptr) return;
-    if (m != s.main_m) os::mdestroy(m->os);
-    delete m;
-  }
-}
-
 void end_sched() noexcept {
   Sched& s = sched();
-  join_threads(s);
+  join_ms(s);
   stop_sysmon();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();

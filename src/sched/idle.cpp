@@ -105,8 +105,13 @@ void delist(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
   if (m->sleep == MSleep::poller) {
     s.poller_m = nullptr;  // polling_m stays (I7)
   } else {
-    (m->idle_prev != nullptr ? m->idle_prev->idle_next : s.idle_m) = m->idle_next;
-    if (m->idle_next != nullptr) m->idle_next->idle_prev = m->idle_prev;
+    M* const next = m->idle_next;
+    if (m->idle_prev != nullptr) {
+      m->idle_prev->idle_next = next;
+    } else {
+      s.idle_m = next;
+    }
+    if (next != nullptr) next->idle_prev = m->idle_prev;
   }
   m->sleep = MSleep::awake;
 }
@@ -212,7 +217,8 @@ void wake_one(P* lonely) noexcept {
     s.lock.unlock();
     s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
     fence();  // I3: submitters have relied on the spinner that does not come
-    if (Mem::recheck(queued_work(s))) wake_sysmon();  // I8
+    // I8. unmodelled: whom it wakes is sysmon, which no program of a refused thread goes on with.
+    if (Mem::recheck(queued_work(s))) wake_sysmon();
     return;
   }
   const MSleep how = m->sleep;
@@ -350,7 +356,8 @@ extern "C" void gort_m_main(void* arg) {
 IdleEnd idle(M* m) noexcept {
   Sched& s = sched();
   s.lock.lock();
-  if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) {  // relaxed: under the lock
+  // X1 in exit.cpp, modelled in ExitModel. relaxed: under the lock.
+  if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) {
     if (P* p = m->p; p != nullptr) {
       m->p = nullptr;
       push_idle_p(s, p);
@@ -411,9 +418,9 @@ void wake_if_idle() noexcept {
 void wake_if_idle_lonely(P* p) noexcept {
   Sched& s = sched();
   // seq_cst, both: I1, behind the caller's seq_cst exchange of P::next. An exchange is no fence: a
-  // relaxed load may come before its store (on aarch64 it does).
+  // relaxed load may come before its store (on aarch64 it does). modelled in IdleModel.
   if (s.idle_p_count.load(std::memory_order_seq_cst) == 0 ||
-      s.spinning.load(std::memory_order_seq_cst) != 0) {
+      s.spinning.load(std::memory_order_seq_cst) != 0) {  // modelled in IdleModel
     return;
   }
   // relaxed: heuristic
@@ -461,6 +468,7 @@ void stop_spinning_found(M* m) noexcept {
   // I3: a submitter that saw us spin did not wake anybody. relaxed: the fence comes behind it.
   if (s.spinning.fetch_sub(1, std::memory_order_relaxed) == 1) {
     fence();
+    // modelled in IdleModel.
     if (Mem::recheck(queued_work(s) || poller_missing(s))) wake_if_idle();
   }
 }
@@ -489,6 +497,7 @@ void hand_off_p(M* m) noexcept {
     s.lock.unlock();
     chaos_point(ChaosPoint::hand_off_given);
     fence();  // I2
+    // modelled in IdleModel.
     if (Mem::recheck(queued_work(s))) wake_if_idle();
     return;
   }
@@ -550,12 +559,10 @@ bool start_m(P* p, MSearch search) noexcept {
   int id;
   {
     LockGuard guard(s.lock);
-    // Nothing is started once Ms are being joined; relaxed: under the lock.
-    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns ||
-        s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
-      return false;
-    }
-    ++s.m_starting;  // before it is joined, it must be there (join_threads)
+    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns) return false;
+    // X2 in exit.cpp, modelled in ExitModel. relaxed: under the lock.
+    if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) return false;
+    ++s.m_starting;  // X2
     id = s.m_count++;
   }
   M* m = new (std::nothrow) M;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/mem.hpp"
 #include "os/os.hpp"
 #include "sched/g.hpp"
 #include "sched/note.hpp"
@@ -34,12 +35,12 @@ struct alignas(64) M {
 
   // Sleeping and waking (idle.cpp).
   Note note;
-  MSleep sleep = MSleep::awake;  // Sched::lock
-  P* next_p = nullptr;           // handed over by the waker before note.wake()
-  M* idle_prev = nullptr;        // Sched::lock
-  M* idle_next = nullptr;        // Sched::lock
-  P* woken_by = nullptr;         // the P whose lonely ready() woke us, or nullptr
-  M* all_link = nullptr;         // Sched::lock
+  Plain<MSleep> sleep = MSleep::awake;  // Sched::lock
+  Plain<P*> next_p = nullptr;           // handed over by the waker before note.wake()
+  M* idle_prev = nullptr;               // Sched::lock
+  Plain<M*> idle_next = nullptr;        // Sched::lock
+  P* woken_by = nullptr;                // the P whose lonely ready() woke us, or nullptr
+  M* all_link = nullptr;                // Sched::lock
 
   os::mOS os;
 };

@@ -3,6 +3,7 @@
 // Its own locks make each call one step. It promises no order of the caller's memory, so there is none: every access here is
 // relaxed. Time passes when nobody can go on, up to the next limit.
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <utility>
 
@@ -28,6 +29,8 @@ struct Registered {
 Atomic<uint32_t> ready{0};
 std::array<Registered, kFds> fds;
 int64_t clock_ns = 0;
+int threads_refused = 0;
+int threads_there = 0;
 
 }  // namespace
 
@@ -35,10 +38,20 @@ void ModelKernel::begin() {
   ready.store(0, std::memory_order_relaxed);
   fds = {};
   clock_ns = 1;
+  threads_refused = 0;
+  threads_there = 0;
 }
 
 void ModelKernel::pass_until(int64_t ns) {
   if (ns > clock_ns) clock_ns = ns;
+}
+
+void ModelKernel::refuse_threads(int n) {
+  threads_refused = n;
+}
+
+int ModelKernel::threads() {
+  return threads_there;
 }
 
 int64_t ModelKernel::now_ns() {
@@ -115,11 +128,20 @@ int epoll_wait(int, std::span<PollEvent> out, int64_t ns) noexcept {
   }
 }
 
-int newosproc(mOS&, void (*start)(void*), void* arg, size_t) noexcept {
-  MsWorld::start_thread(start, arg);
+int newosproc(mOS& os, void (*start)(void*), void* arg, size_t) noexcept {
+  if (threads_refused != 0) {
+    --threads_refused;
+    return -EAGAIN;
+  }
+  ++threads_there;
+  os.mapping_bytes = MsWorld::start_thread(start, arg);
   return 0;
 }
 void minit(mOS&) noexcept {}
+void mdestroy(mOS& os) noexcept {
+  MsWorld::join_thread(os.mapping_bytes);
+  --threads_there;
+}
 void* mem_map(size_t bytes) noexcept {
   return std::calloc(1, bytes);
 }

@@ -79,6 +79,7 @@ MsWorld::MsWorld(int procs) {
   sched_.procs = procs_;
   sched_.nprocs = procs;
   sched_.max_threads = 8;
+  threads_.reserve(model::kMaxThreads);  // one may be made while another is waited for
   for (int i = 0; i < procs; ++i) {
     procs_[i].id = i;
     procs_[i].alone = procs == 1;
@@ -135,18 +136,29 @@ void MsWorld::poll() {
   ready_list(woken);
 }
 
-void MsWorld::start_thread(void (*start)(void*), void* arg) {
+size_t MsWorld::start_thread(void (*start)(void*), void* arg) {
   the_world->threads_.emplace_back([start, arg] { start(arg); });
+  return the_world->threads_.size() - 1;
+}
+
+void MsWorld::join_thread(size_t which) {
+  the_world->threads_[which].join();
 }
 
 void MsWorld::finish() {
   m_leave();
+  end_run();
+  for (model::Thread& t : threads_) t.join();
+}
+
+void MsWorld::end_run() {
+  Sched& s = sched();
   {
-    const LockGuard guard(sched_.lock);
-    sched_.phase.store(Phase::exiting, std::memory_order_relaxed);
+    const LockGuard guard(s.lock);
+    s.phase.store(Phase::exiting, std::memory_order_relaxed);
   }
   wake_all_idle();
-  for (model::Thread& t : threads_) t.join();
+  s.exit_note.wake();
 }
 
 // ---- The loop -----------------------------------------------------------------------------------------

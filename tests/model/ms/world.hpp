@@ -64,9 +64,12 @@ class MsWorld {
   static void poll();
   // The end of run(): once the fibers have ended.
   void finish();
+  // What the last fiber's end does once it has been counted (spawn.cpp).
+  static void end_run();
 
-  // For newosproc(): the thread of one more M.
-  static void start_thread(void (*start)(void*), void* arg);
+  // For newosproc() and mdestroy(): the thread of one more M.
+  static size_t start_thread(void (*start)(void*), void* arg);
+  static void join_thread(size_t which);
 
  private:
   void start_m(M* m, P* p);
@@ -85,6 +88,10 @@ struct ModelKernel {
   static int64_t now_ns();
   // Time passes while threads are at work.
   static void pass_until(int64_t ns);
+  // The next so many threads can not be made.
+  static void refuse_threads(int n);
+  // How many have been made and not yet released.
+  static int threads();
 };
 
 }  // namespace gort
