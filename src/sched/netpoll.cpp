@@ -32,6 +32,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 
@@ -131,7 +132,7 @@ bool is_wait(uintptr_t word) noexcept {
 
 // Takes the Wait out of a direction, leaving `leave`. Returns the fiber to wake, or nullptr.
 G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
-  // seq_cst: P1, P2; learns the Wait's fields, if there is one.
+  // seq_cst: P1, P2; learns the Wait's fields, if there is one. modelled in NetpollModel.
   uintptr_t old = d.word.load(std::memory_order_seq_cst);
   for (;;) {
     if (old == kReady) return nullptr;
@@ -187,8 +188,9 @@ bool cancel_wait_net(Wait* base) noexcept {
 enum class Clock : uint8_t { read, trust_timer };
 
 PollResult state_of(const PollDesc* pd, const Direction& d, Clock clock) noexcept {
-  // seq_cst, both: P2.
+  // seq_cst: P2. modelled in NetpollModel.
   if (pd->closing.load(std::memory_order_seq_cst)) return PollResult::closing;
+  // seq_cst: the same. modelled in NetpollModel.
   const int64_t when = d.deadline_ns.load(std::memory_order_seq_cst);
   if (when == kNever) return PollResult::ready;
   if (when == kPassed) return PollResult::timeout;
@@ -228,9 +230,9 @@ void arm(PollDesc* pd, int mode, int64_t when_ns) noexcept GORT_REQUIRES(pd->loc
 // Registers with the running runtime's epoll instance, once per runtime.
 int attach(PollDesc* pd) noexcept {
   Poller* poller = sched().poller;
-  // acquire: pairs with the release below; whoever waits has an armed timer (P5). unmodelled: what it
-  // publishes is in the kernel, and behind the heap's lock.
-  if (pd->runtime.load(std::memory_order_acquire) == poller->runtime_id) return 0;
+  // relaxed: nothing is learnt by it. A registration that takes effect behind our wait's beginning reports what
+  // is ready then, and a timer is found behind its heap's lock (P5).
+  if (pd->runtime.load(std::memory_order_relaxed) == poller->runtime_id) return 0;
   LockGuard guard(pd->lock);
   // relaxed: under the lock.
   if (pd->runtime.load(std::memory_order_relaxed) == poller->runtime_id) return 0;
@@ -242,20 +244,20 @@ int attach(PollDesc* pd) noexcept {
     const int64_t when = pd->direction[mode].deadline_ns.load(std::memory_order_relaxed);
     if (when != kNever && when != kPassed) arm(pd, mode, when);
   }
-  // release: publishes the registration and the timers. unmodelled: as above.
-  pd->runtime.store(poller->runtime_id, std::memory_order_release);
+  pd->runtime.store(poller->runtime_id, std::memory_order_relaxed);  // relaxed: as above
   return 0;
 }
 
-// A foreign thread asks the kernel itself: it has time, and there may be no runtime.
+// A foreign thread asks the kernel itself: it has time, and there may be no runtime. A close wakes it by a shutdown of
+// the socket, which a deadline can not do.
 PollResult wait_thread(PollDesc* pd, Direction& d, PollMode mode) noexcept {
   for (;;) {
     const PollResult now = state_of(pd, d, Clock::read);
     if (now != PollResult::ready) return now;
     // relaxed: one that is moved from here on counts from the next round.
     const int64_t deadline = d.deadline_ns.load(std::memory_order_relaxed);
-    const int64_t left = deadline == kNever ? os::kForever : deadline - os::nanotime();
-    const int64_t ns = left < 0 && deadline != kNever ? 0 : left;
+    const int64_t left = deadline == kNever ? kForeignLookNs : deadline - os::nanotime();
+    const int64_t ns = std::clamp<int64_t>(left, 0, kForeignLookNs);
     const auto what = mode == PollMode::read ? os::FdWait::read : os::FdWait::write;
     pd->foreign_waiters.fetch_add(1, std::memory_order_seq_cst);       // seq_cst: P2
     const bool closing = pd->closing.load(std::memory_order_seq_cst);  // seq_cst: P2
@@ -371,7 +373,8 @@ bool netpoll_hangup_seen(const PollDesc* pd) noexcept {
 void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept {
   Direction& d = pd->direction[static_cast<int>(mode)];
   const bool passed = when_ns != kNever && when_ns <= os::nanotime();
-  d.deadline_ns.store(passed ? kPassed : when_ns, std::memory_order_seq_cst);  // seq_cst: P2
+  // seq_cst: P2. modelled in NetpollModel.
+  d.deadline_ns.store(passed ? kPassed : when_ns, std::memory_order_seq_cst);
   if (when_ns == kNever) return;
   chaos_point(ChaosPoint::poll_deadline_set);
   const Visitor visit;
@@ -391,7 +394,7 @@ void netpoll_evict(PollDesc* pd) noexcept {
   for (Direction& d : pd->direction) {
     if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
   }
-  // seq_cst: P2, behind the flag. unmodelled: no model has a thread in poll(2).
+  // seq_cst: P2, behind the flag. modelled in PollModel.
   if (pd->foreign_waiters.load(std::memory_order_seq_cst) != 0) os::fd_shutdown(pd->fd);
 }
 
@@ -400,8 +403,8 @@ void netpoll_close(PollDesc* pd) noexcept {
   chaos_point(ChaosPoint::poll_closing);
   for (Timer& t : pd->timer) timer_stop(visit, &t);
   if (runtime_alive() &&
-      // acquire: as in attach(). unmodelled: as there.
-      pd->runtime.load(std::memory_order_acquire) == sched().poller->runtime_id) {
+      // relaxed: nobody else uses the record any more, and who did has let go of it before (FD1 in src/net/fd.hpp).
+      pd->runtime.load(std::memory_order_relaxed) == sched().poller->runtime_id) {
     os::epoll_del(sched().poller->epfd, pd->fd);
   }
   LockGuard guard(desc_pool.lock);

@@ -88,10 +88,6 @@ int epoll_del(int, int fd) noexcept {
   return 0;
 }
 void fd_close(int) noexcept {}
-void fd_shutdown(int) noexcept {}
-int poll_fd(int, FdWait, int64_t) noexcept {
-  fatal("no model has foreign threads that poll", __FILE__, __LINE__);
-}
 long fd_read(int, void*, size_t n) noexcept {
   ready.fetch_and(~(1U << kWakeFd), std::memory_order_relaxed);
   return static_cast<long>(n);

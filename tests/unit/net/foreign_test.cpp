@@ -1,4 +1,9 @@
 // Sockets from ordinary threads: beside a runtime, and without any.
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "net/net_fixture.hpp"
@@ -72,6 +77,31 @@ TEST(ForeignAlone, DeadlineWithoutRuntime) {
   std::error_code ec;
   (void)listener.accept(ec);
   EXPECT_EQ(ec, std::errc::timed_out);
+}
+
+bool sleeps(pid_t thread) {
+  std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string text;
+  std::getline(in, text);
+  const size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && text.substr(name_end + 2, 1) == "S";
+}
+
+// The deadline is set, in the future or in the past, once the thread is in poll(2).
+TEST(ForeignAlone, DeadlineIsSetUnderWay) {
+  for (const auto delay : {kSoon, -kSoon}) {
+    auto listener = tcp_listener::listen("127.0.0.1", 0);
+    std::atomic<pid_t> thread{0};
+    std::thread accepter([&] {
+      thread = gettid();
+      std::error_code ec;
+      (void)listener.accept(ec);
+      EXPECT_EQ(ec, std::errc::timed_out);
+    });
+    while (thread == 0 || !sleeps(thread)) std::this_thread::yield();
+    listener.set_deadline(in(delay));
+    accepter.join();
+  }
 }
 
 }  // namespace
