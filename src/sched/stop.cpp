@@ -20,6 +20,14 @@ std::stop_source source_of(G* g) noexcept {
   return g->stop_source;
 }
 
+// stop_all() asks whoever is there, without a reference. So both under the lock: a fiber that sees that it has been asked
+// may end at once, and drops its source under the lock, too.
+std::stop_source ask(G* g) noexcept {
+  LockGuard guard(g->stop_lock);
+  g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: before the heavy fence (S2)
+  return g->stop_source;
+}
+
 template <class F>
 void for_each_g(F&& what) {
   for_each_slot([&what](std::byte* top) {
@@ -36,7 +44,7 @@ void cancel_wait(G* g) noexcept {
   Wait* w = g->wait.load(std::memory_order_acquire);
   chaos_point(ChaosPoint::stop_wait_seen);
   // The request may have been delivered without a wait meanwhile (stop_pending), and this be a
-  // later one. The Wait that we have acquired orders our look behind that.
+  // later one. The Wait that we have acquired orders our look behind that. modelled in SpawnModel.
   const bool won = w != nullptr && !Mem::recheck(g->stop_state != StopState::open) && w->cancel(w);
   if (won) w->cause = WakeCause::stopped;  // W2
   chaos_point(ChaosPoint::stop_wait_taken);
@@ -70,11 +78,10 @@ void stop_all() noexcept {
   std::vector<std::stop_source> sources;
   for_each_g([&sources](G* g) {
     g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
-    g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: the same (S2)
-    g->stop_marked = true;
-    if (std::stop_source source = source_of(g); source.stop_possible()) {
+    if (std::stop_source source = ask(g); source.stop_possible()) {
       sources.push_back(std::move(source));
     }
+    g->stop_marked = true;
   });
   chaos_point(ChaosPoint::stop_all_walked);
   os::fence_heavy();  // S1, S2
@@ -94,9 +101,8 @@ std::stop_token token_of(G* g) {
     if (!g->stop_source.stop_possible()) g->stop_source = fresh;
     source = g->stop_source;
   }
-  // A request that came before there was a source; one that comes after finds the source. relaxed:
-  // behind the light fence, which pairs with the requester's heavy one.
-  os::fence_light();
+  // A request that came before there was a source; one that comes after finds the source. relaxed: a requester
+  // sets the flag, then looks for a source under the lock; so if it came before us there we see the flag.
   if (g->stop_requested.load(std::memory_order_relaxed)) source.request_stop();
   return source.get_token();
 }
