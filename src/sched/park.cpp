@@ -35,7 +35,7 @@ inline void publish_wait(G* g, Wait* w) noexcept {
   os::fence_light();  // S2: the commit before the look at stop_requested
   // modelled in ParkModel.
   if (w->cancel != nullptr && __builtin_expect(Mem::recheck(stop_due(g)), 0)) return cancel_wait(g);
-  // release: as in cancel_wait().
+  // release: as in cancel_wait(). modelled in ParkModel.
   g->inspectors.fetch_sub(1, std::memory_order_release);
 }
 

@@ -460,7 +460,7 @@ void fiber_release(G* g) noexcept {
   Wait* none = nullptr;
   chaos_point(ChaosPoint::fiber_released);
   // B5: of the end and this the later one destroys the payload. release: what we have done with it;
-  // acquire: what the end did.
+  // acquire: what the end did. modelled in SpawnModel.
   if (!g->joiner.compare_exchange_strong(none, join_never(), std::memory_order_release,
                                          std::memory_order_acquire)) {
     g->payload_destroy(g->payload);

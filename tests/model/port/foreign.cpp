@@ -8,8 +8,8 @@
 namespace gort {
 namespace {
 
-// Never freed, and the same in each run. Which thread of a program has had one before makes no difference to a late
-// waker: it is one that waits twice.
+// Never freed, and the same in each run. A thread that ends gives its stand-in back under a lock, under which the next
+// takes it (current.cpp), so that to a late waker they are one thread that waits twice (JoinModel.ForeignJoinsTwice).
 struct StandIn {
   alignas(G) std::byte memory[sizeof(G)];
   G* g = nullptr;
