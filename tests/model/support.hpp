@@ -61,10 +61,11 @@ inline bool excused(const model::Site& site) {
   return false;
 }
 
-// Every order of the files' that is weakened makes a program fail, or has an excuse in its comment.
+// Every order of the files' that is weakened makes a program fail, or has an excuse in its comment. Not under a
+// sanitizer: a mutant reaches for null pointers before it fails.
 inline void expect_mutants_die(const std::vector<std::string>& files,
                                const std::vector<model::Program>& programs) {
-  if (test::kSanitizers) GTEST_SKIP() << "what mutants do would end the program";
+  if (GORT_MODEL_MUTANTS == 0) GTEST_SKIP() << "what mutants do would end the program";
   for (const model::Survivor& s : model::surviving_mutants(files, programs)) {
     if (!excused(s.site)) ADD_FAILURE() << s.text;
   }
