@@ -308,5 +308,25 @@ TEST(Broken, RandomRunsFindARaceToo) {
   EXPECT_FALSE(explore(options, [] { dekker(Version::right); }).failed);
 }
 
+// What goes wrong only if a thread is left out of a hundred steps is found, too.
+TEST(Broken, RandomRunsLeaveAThreadOutForLong) {
+  const auto slow_second_store = [] {
+    atomic<int> first{0};
+    atomic<int> second{0};
+    atomic<int> work{0};
+    Thread t([&] {
+      first.store(1, relaxed);
+      second.store(1, relaxed);
+    });
+    while (first.load(relaxed) == 0) pause();
+    for (int i = 0; i < 100; ++i) work.store(i, relaxed);
+    check(second.fetch_add(0, relaxed) == 1, "the second follows the first soon enough");
+  };
+  const Result r = explore({.random_runs = 2'000}, slow_second_store);
+  EXPECT_TRUE(r.failed);
+  EXPECT_TRUE(explore({.random_runs = 1, .seed = r.runs}, slow_second_store).failed)
+      << "a seed says what kind of run it is";
+}
+
 }  // namespace
 }  // namespace model

@@ -8,6 +8,13 @@ namespace model {
 
 namespace {
 
+// Of random runs: mostly the usual, so that a run gets far.
+constexpr uint32_t kSwitchOneIn = 3;  // who goes on
+constexpr uint32_t kRareOneIn = 16;
+constexpr uint32_t kVeryRareOneIn = 128;
+constexpr uint32_t kOldOneIn = 3;    // which message is read
+constexpr uint32_t kLoseOneIn = 64;  // how often a thread loses its priority
+
 bool dependent(const Step& a, const Step& b) {
   if (a.global || b.global) return true;
   if (a.seq_cst && b.seq_cst) return true;
@@ -20,7 +27,7 @@ Result Checker::explore_all() {
   std::istringstream in(options_.replay);
   for (uint32_t n; in >> n;) replay_.push_back(n);
   for (;;) {
-    if (options_.random_runs != 0) random_.seed(options_.seed + result_.runs);
+    if (options_.random_runs != 0) begin_random_run();
     run_once();
     ++result_.runs;
     if (result_.failed || !replay_.empty()) break;
@@ -47,8 +54,31 @@ bool Checker::backtrack() {
   return false;
 }
 
-// Which of n ways: as in the last run as far as that goes, then the first.
-uint32_t Checker::take(uint32_t n) {
+// Every second run goes from thread to thread, a few steps each. In the others whoever is most important goes on
+// for as long as it can, and a thread may be left out of many steps (Burckhardt et al., PCT, 2010).
+void Checker::begin_random_run() {
+  const uint64_t seed = options_.seed + result_.runs;
+  random_.seed(seed);
+  by_priority_ = seed % 2 == 0;
+  switch_one_in_ = !by_priority_ ? kSwitchOneIn : seed % 4 == 0 ? kRareOneIn : kVeryRareOneIn;
+  for (uint64_t& p : priority_) p = random_();
+}
+
+// Whom a random run lets go on, mostly.
+template <class Possible>
+uint32_t Checker::usual_of(const Possible& possible) {
+  if (!by_priority_ || options_.random_runs == 0) return 0;
+  if (random_() % kLoseOneIn == 0) priority_[current_] = random_() % UINT32_MAX;
+  uint32_t best = 0;
+  for (uint32_t i = 1; i < possible.size(); ++i) {
+    if (priority_[possible[i]] > priority_[possible[best]]) best = i;
+  }
+  return best;
+}
+
+// Which of n ways: as in the last run as far as that goes, then the first; at random, the usual one but for one time
+// in so many.
+uint32_t Checker::take(uint32_t n, uint32_t usual, uint32_t one_in) {
   if (pruned_) return 0;
   if (depth_ == choices_.size()) {
     Choice c;
@@ -56,8 +86,7 @@ uint32_t Checker::take(uint32_t n) {
     if (depth_ < replay_.size()) {
       c.taken = replay_[depth_];
     } else if (options_.random_runs != 0) {
-      // Mostly as usual, so that a run gets far.
-      c.taken = random_() % 3 == 0 ? static_cast<uint32_t>(random_() % n) : 0;
+      c.taken = random_() % one_in == 0 ? static_cast<uint32_t>(random_() % n) : usual;
     }
     choices_.push_back(c);
   }
@@ -67,7 +96,7 @@ uint32_t Checker::take(uint32_t n) {
 // What a memory operation does of n possibilities.
 uint32_t Checker::choose(uint32_t n) {
   if (n == 1 || stale_left_ == 0) return 0;
-  const uint32_t taken = take(n);
+  const uint32_t taken = take(n, 0, kOldOneIn);
   if (taken != 0) --stale_left_;
   return taken;
 }
@@ -148,14 +177,21 @@ ThreadId Checker::pick_next() {
     return f.state == State::asleep && !f.woken;
   });
   if (only_spurious) {
-    // Time passes: limits are reached, and whoever goes on sees the newest of everything.
+    // Who waits for a change in a loop goes on and sees the newest of everything. If that is no help either, time
+    // passes: limits are reached.
     const auto waits_for_time = [](const Fiber& f) {
       return f.state == State::paused || (f.state == State::asleep && f.has_limit);
     };
-    for (ThreadId t = 0; t < fiber_count_; ++t) {
-      const bool there = std::find(possible.begin(), possible.end(), t) != possible.end();
-      if (waits_for_time(fibers_[t]) && !fibers_[t].stuck && !there) possible.push_back(t);
-    }
+    const auto add = [&](State state) {
+      for (ThreadId t = 0; t < fiber_count_; ++t) {
+        const Fiber& f = fibers_[t];
+        const bool there = std::find(possible.begin(), possible.end(), t) != possible.end();
+        if (f.state == state && waits_for_time(f) && !f.stuck && !there) possible.push_back(t);
+      }
+    };
+    const uint32_t before = possible.size();
+    add(State::paused);
+    if (possible.size() == before) add(State::asleep);
     const bool anybody = std::any_of(fibers_.begin(), fibers_.begin() + fiber_count_,
                                      [&](const Fiber& f) { return waits_for_time(f) && !f.stuck; });
     if (!anybody) {
@@ -175,7 +211,11 @@ ThreadId Checker::pick_next() {
       possible = awake;
     }
   }
-  const uint32_t i = possible.size() == 1 ? 0 : take(possible.size());
+  // Whom time lets go on is no matter of importance: a thread that sleeps again and again would keep others from it.
+  const uint32_t i =
+      possible.size() == 1
+          ? 0
+          : take(possible.size(), usual_of(possible), only_spurious ? 1 : switch_one_in_);
   if (i >= possible.size())
     fail("the run cannot be replayed: the program has changed, or is not deterministic");
   const ThreadId next = possible[i];

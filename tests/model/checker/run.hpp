@@ -110,7 +110,10 @@ class Checker {
   static EhGlobals& eh() { return *reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals()); }
   bool can_go_on(ThreadId t) const;
   void begin_waiting(Fiber& f);
-  uint32_t take(uint32_t n);
+  uint32_t take(uint32_t n, uint32_t usual, uint32_t one_in);
+  void begin_random_run();
+  template <class Possible>
+  uint32_t usual_of(const Possible& possible);
   std::string replay() const;
   std::string name_of(LocationId x) const;
 
@@ -127,6 +130,10 @@ class Checker {
   size_t depth_ = 0;
   std::vector<uint32_t> replay_;
   std::mt19937_64 random_;
+  std::array<uint64_t, kMaxThreads>
+      priority_{};              // of a random run; all alike: the current thread goes on
+  uint32_t switch_one_in_ = 1;  // of a random run: how often anybody may go on
+  bool by_priority_ = false;
   uint32_t sleeping_ = 0;  // sleep set, one bit per thread
   int preemptions_left_ = 0;
   int stale_left_ = 0;
