@@ -21,6 +21,7 @@
 #include "gort/stats.hpp"
 #include "os/os.hpp"
 #include "os/settings.hpp"
+#include "sched/census.hpp"
 #include "sched/chaos.hpp"
 #include "sched/exit.hpp"
 #include "sched/idle.hpp"
@@ -250,8 +251,8 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     try {
       return fiber_create(&named, sizeof(MainCall*), alignof(MainCall*));
     } catch (...) {
-      // seq_cst: as in exit_if_last().
-      s.phase.store(Phase::exiting, std::memory_order_seq_cst);
+      // relaxed: as in exit_if_last().
+      s.phase.store(Phase::exiting, std::memory_order_relaxed);
       set_current_m(nullptr);
       end_sched();
       throw;

@@ -9,7 +9,7 @@
 //   D6  none is in the hands of somebody without a P: the poller and sysmon take timers and
 //       descriptors out before they queue the fibers. The poller is made to look for itself.
 //   D7  none is on its way from a thread that has no P: such a thread counts its fiber (B4 in
-//       spawn.cpp) before it has queued it. It is alive, but D3 is not asked in strict mode.
+//       census.hpp) before it has queued it. It is alive, but D3 is not asked in strict mode.
 //
 // All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts
 // the process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends
@@ -17,19 +17,15 @@
 // (deadlock_suspected).
 #include "sched/deadlock.hpp"
 
-#include <unistd.h>
-
-#include <cstdio>
-
+#include "base/mem.hpp"
+#include "os/os.hpp"
+#include "sched/census.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/report.hpp"
 #include "sched/sched.hpp"
-#include "sched/spawn.hpp"
 
 namespace gort {
 namespace {
-
-constexpr int kStatus = 2;
 
 enum class Asleep : uint8_t { no, all_but_poller, all };
 
@@ -38,18 +34,22 @@ Asleep all_asleep(Sched& s) noexcept {
   if (s.deadlock == DeadlockMode::off) return Asleep::no;
   // relaxed: under the lock, or behind it.
   if (s.idle_p_count.load(std::memory_order_relaxed) != s.nprocs) return Asleep::no;  // D1
-  if (s.globq_size() != 0 || s.blocking_count != 0) return Asleep::no;                // D1, D2
-  if (s.foreign_births != 0) return Asleep::no;                                       // D7
+  // D1. unmodelled: who queues there without a P is counted by D2, D3, D6 or D7.
+  if (Mem::recheck(s.globq_size() != 0)) return Asleep::no;
+  if (Mem::recheck(s.blocking_count != 0)) return Asleep::no;  // D2
+  if (Mem::recheck(s.foreign_births != 0)) return Asleep::no;  // D7
   // relaxed: under the lock, as every change of it.
   if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
   for (int i = 0; i < s.nprocs; ++i) {
-    if (s.procs[i].timers.size() != 0) return Asleep::no;  // D2
+    // D2. unmodelled: without it, and the next, an M that polls would be roused in vain.
+    if (Mem::recheck(s.procs[i].timers.size() != 0)) return Asleep::no;
   }
-  if (netpoll_wanted()) return Asleep::no;                                  // D2
+  // D2, D6. unmodelled: as above.
+  if (Mem::recheck(netpoll_wanted())) return Asleep::no;
   if (s.main_runs.load(std::memory_order_relaxed) == 0) return Asleep::no;  // D4
-  if (count_fibers() == 0) return Asleep::no;                               // D5
-  // seq_cst: D6, behind the looks at timers and descriptors.
-  if (s.sysmon_polls.load(std::memory_order_seq_cst)) return Asleep::no;
+  if (Mem::recheck(count_fibers() == 0)) return Asleep::no;                 // D5
+  // relaxed: D6, behind the look at descriptors, which acquires.
+  if (Mem::recheck(s.sysmon_polls.load(std::memory_order_relaxed))) return Asleep::no;
   return s.polling_m != nullptr ? Asleep::all_but_poller : Asleep::all;
 }
 
@@ -61,15 +61,10 @@ bool foreign_thread_alive(Sched& s) noexcept {
     ours = s.m_count - s.m_gone + 1;  // and sysmon
   }
   const int all = os::count_threads() - kSanitizerThreads;
-  // seq_cst: read after the threads; a thread that was woken meanwhile makes the second look fail.
-  const int parked = foreign_parked.load(std::memory_order_seq_cst);
+  // relaxed: read after the threads, whose ends come with what they did before. Who was woken meanwhile makes the
+  // second look fail, or has a waker that counts as alive.
+  const int parked = foreign_parked.load(std::memory_order_relaxed);
   return all < 0 || all - ours - parked > 0;
-}
-
-[[noreturn]] void report_deadlock() noexcept {
-  std::fflush(nullptr);  // what the program has printed so far belongs before the report
-  report_fibers(STDERR_FILENO, "gort: deadlock: all fibers are asleep and nothing can wake them");
-  _exit(kStatus);
 }
 
 }  // namespace
@@ -82,9 +77,10 @@ void check_deadlock() noexcept {
   Sched& s = sched();
   const Asleep asleep = all_asleep(s);
   if (asleep == Asleep::all_but_poller) return netpoll_break();
-  if (asleep == Asleep::no || foreign_thread_alive(s)) return;
+  if (asleep == Asleep::no || Mem::recheck(foreign_thread_alive(s))) return;
   // A foreign thread may have woken a fiber and ended between the two looks.
-  if (all_asleep(s) == Asleep::all) report_deadlock();
+  if (Mem::recheck(all_asleep(s) != Asleep::all)) return;
+  report_deadlock();
 }
 
 }  // namespace gort

@@ -1,5 +1,5 @@
 // How Ms end. The last fiber's end sets the phase to exiting, under Sched::lock, and then wakes every M that is
-// idle (exit_if_last() in spawn.cpp); from there on:
+// idle (exit_if_last() in census.cpp); from there on:
 //
 //   X1  No M goes to sleep: idle() looks at the phase under the lock, where wake_all_idle() takes those off the
 //       list that came before. Who has taken an M off the list for work still wakes it, with a P: such an M

@@ -78,8 +78,9 @@ void push_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock) {
   p->m = nullptr;
   p->idle_link = s.idle_p;
   s.idle_p = p;
-  // relaxed: I2's fence comes behind it.
-  s.idle_p_count.fetch_add(1, std::memory_order_relaxed);
+  // release: sysmon, which finds all of them idle, sees what is left in their queues (Y1, I8).
+  // modelled in SysmonModel. For I2 there is a fence behind it.
+  s.idle_p_count.fetch_add(1, std::memory_order_release);
 }
 
 P* pop_idle_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
@@ -87,7 +88,7 @@ P* pop_idle_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
   if (p == nullptr) return nullptr;
   s.idle_p = p->idle_link;
   p->idle_link = nullptr;
-  // seq_cst: Y1 in sysmon.cpp. unmodelled: sysmon has no model yet.
+  // seq_cst: Y1 in sysmon.cpp, modelled in SysmonModel.
   s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);
   return p;
 }
@@ -217,7 +218,7 @@ void wake_one(P* lonely) noexcept {
     s.lock.unlock();
     s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
     fence();  // I3: submitters have relied on the spinner that does not come
-    // I8. unmodelled: whom it wakes is sysmon, which no program of a refused thread goes on with.
+    // I8, modelled in SysmonModel.
     if (Mem::recheck(queued_work(s))) wake_sysmon();
     return;
   }

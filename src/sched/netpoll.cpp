@@ -149,9 +149,9 @@ G* unblock(Direction& d, uintptr_t leave, WakeCause cause) noexcept {
   auto* w = reinterpret_cast<NetWait*>(old);
   w->cause = cause;
   G* g = w->g;
-  // relaxed: a count; the fiber is woken after it, and sleepers look behind fences of their own.
-  // The fiber keeps the runtime alive until it is woken.
-  sched().poller->waiters.fetch_sub(1, std::memory_order_relaxed);
+  // The fiber keeps the runtime alive until it is woken, which comes behind this.
+  // release: D6, modelled in DeadlockModel. Sleepers look behind fences of their own.
+  sched().poller->waiters.fetch_sub(1, std::memory_order_release);
   return g;
 }
 
@@ -168,7 +168,7 @@ bool commit_wait(Wait* base) noexcept {
                                                  std::memory_order_relaxed)) {
     return true;
   }
-  waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in unblock()
+  waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: the fiber itself goes on
   return false;
 }
 
@@ -180,7 +180,8 @@ bool cancel_wait_net(Wait* base) noexcept {
                                                   std::memory_order_relaxed)) {
     return false;
   }
-  sched().poller->waiters.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in unblock()
+  // relaxed: whoever requests a stop counts for himself (D1, D3).
+  sched().poller->waiters.fetch_sub(1, std::memory_order_relaxed);
   return true;
 }
 
@@ -495,8 +496,9 @@ void netpoll_break() noexcept {
 }
 
 bool netpoll_wanted() noexcept {
-  // relaxed: as in commit_wait().
-  return sched().poller->waiters.load(std::memory_order_relaxed) > 0;
+  // acquire: D6. unmodelled: but for an M that has just polled beside sysmon there is a fence before the look at
+  // sysmon_polls, and that one takes five threads in step.
+  return sched().poller->waiters.load(std::memory_order_acquire) > 0;
 }
 
 int64_t netpoll_last_ns() noexcept {

@@ -25,7 +25,7 @@ class CounterOf {
     // relaxed: single writer, readers want a number and nothing else.
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
-  // For the counts by which the end of all fibers is seen (B4 in spawn.cpp). release: publishes
+  // For the counts by which the end of all fibers is seen (B4 in census.hpp). release: publishes
   // what the owner has counted before.
   void add_release(uint64_t n = 1) noexcept {
     value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_release);

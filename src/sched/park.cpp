@@ -77,16 +77,19 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
   g->thread_word.store(0, std::memory_order_relaxed);
   g->state.store(GState::waiting, std::memory_order_relaxed);
   g->thread_counted = until == kNever;
-  // seq_cst: D3. unmodelled: the look for deadlocks is not part of the models of waiting.
-  if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_seq_cst);
   bool asleep = true;
-  chaos_point(ChaosPoint::thread_parking);
+  // D3: who is counted sleeps for certain. With a lock that is so before it can be woken; a commit may still
+  // refuse, so there the count comes behind it, and may be one short until then.
   if (w.lock != nullptr) {
+    // relaxed: as in ready_thread().
+    if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_relaxed);
+    chaos_point(ChaosPoint::thread_parking);
     w.lock->unlock_for_parked();
-  } else if (!w.commit(&w)) {
-    asleep = false;
-    // seq_cst: D3. unmodelled: as above.
-    if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
+  } else {
+    chaos_point(ChaosPoint::thread_parking);
+    asleep = w.commit(&w);
+    // relaxed: as in ready_thread().
+    if (asleep && g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_relaxed);
   }
   chaos_point(ChaosPoint::thread_unlocked);
   while (asleep) {
@@ -110,8 +113,9 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
 }
 
 void ready_thread(G* g) noexcept {
-  // seq_cst: D3. unmodelled: as in park_thread().
-  if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_seq_cst);
+  // relaxed: D3. Who counts the threads and finds this one gone knows of its end, and of this before it; an M has
+  // taken Sched::lock since.
+  if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_relaxed);
   Atomic<uint32_t>* word = &g->thread_word;
   chaos_point(ChaosPoint::thread_waking);
   // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed,

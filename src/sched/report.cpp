@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 
 #include "base/write.hpp"
@@ -92,6 +93,13 @@ void report_fibers(int fd, const char* headline) noexcept {
           state == GState::waiting ? wait_reason_name(g->reason) : "", g->parent_id);
   });
   if (more != 0) print(fd, "  and {} more\n", more);
+}
+
+void report_deadlock() noexcept {
+  constexpr int kStatus = 2;
+  std::fflush(nullptr);  // what the program has printed so far belongs before the report
+  report_fibers(STDERR_FILENO, "gort: deadlock: all fibers are asleep and nothing can wake them");
+  _exit(kStatus);
 }
 
 void report_chaos(uint64_t seed) noexcept {

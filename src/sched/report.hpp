@@ -8,6 +8,9 @@ namespace gort {
 // Writes the headline and a line for every fiber to fd.
 void report_fibers(int fd, const char* headline) noexcept;
 
+// Every fiber is asleep for ever (deadlock.cpp): says so and ends the process with status 2.
+void report_deadlock() noexcept;
+
 // Under which seed this process runs (chaos.hpp).
 void report_chaos(uint64_t seed) noexcept;
 

@@ -82,7 +82,7 @@ struct Sched {
   Atomic<uint64_t> next_gid{1};
   Atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
 
-  // Written under the lock, read by count_fibers() without it (B4 in spawn.cpp).
+  // Written under the lock, read by count_fibers() without it (B4 in census.hpp).
   Counter foreign_ended;    // of those, never started
   Counter foreign_spawned;  // fibers started by foreign threads
   Counter handoffs GORT_GUARDED_BY(lock);

@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "base/write.hpp"
+#include "sched/census.hpp"
 #include "sched/sched.hpp"
-#include "sched/spawn.hpp"
 
 namespace gort {
 

@@ -15,10 +15,6 @@
 //       was faster.
 //   B5  The later of end and letting go destroys a task's payload, on a stack where user code may
 //       wait: the fiber's own before its last switch, or the handle's.
-//   B4  The last fiber's end is seen: counters `ended` are read (acquire) before `spawned`, each
-//       end is a release after all that its fiber spawned. So if the sums are equal, every fiber
-//       that was ever spawned has ended: a live one was spawned by one that has ended (counted, and
-//       its spawn before it) or by a live one, and so on back to the main fiber, which has ended.
 #include "sched/spawn.hpp"
 
 #include <cxxabi.h>
@@ -34,6 +30,7 @@
 #include "base/thread_safety.hpp"
 #include "gort/detail/fiber.hpp"
 #include "gort/errors.hpp"
+#include "sched/census.hpp"
 #include "sched/chaos.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
@@ -170,29 +167,6 @@ uint64_t next_fiber_id(P* p) noexcept {
   return p->next_id++;
 }
 
-// A thread without a P counts its fiber before it takes a stack, so that the runtime does not end
-// before that fiber has (B4). False: it is ending. A thread that is no M hears so as soon as the fibers
-// have been asked to stop: one that spawns and spawns would keep the runtime for ever.
-bool admit_foreign() noexcept {
-  Sched& s = sched();
-  LockGuard guard(s.lock);
-  const Phase phase = s.phase.load(std::memory_order_relaxed);  // relaxed: under the lock
-  if (phase == Phase::exiting || (phase != Phase::running && current_m() == nullptr)) return false;
-  s.foreign_spawned.add();
-  ++s.foreign_births;
-  return true;
-}
-
-// D7: it is queued. A look for a deadlock that met it in between said no: sysmon looks again.
-void end_birth() noexcept {
-  Sched& s = sched();
-  {
-    LockGuard guard(s.lock);
-    --s.foreign_births;
-  }
-  wake_sysmon();
-}
-
 enum class Birth : uint8_t { on_p, foreign };
 
 Birth count_spawn(G* g) noexcept {
@@ -205,33 +179,13 @@ Birth count_spawn(G* g) noexcept {
   return admit_foreign() ? Birth::foreign : Birth::on_p;
 }
 
-// Takes that back for a fiber that was never started.
-void dismiss_foreign() noexcept {
-  Sched& s = sched();
-  {
-    LockGuard guard(s.lock);
-    s.foreign_ended.add_release();  // B4
-    --s.foreign_births;
-  }
-  wake_sysmon();  // as in end_birth()
-  // As in end_after(): the count, a light fence, and behind it a relaxed look.
-  os::fence_light();
-  if (s.phase.load(std::memory_order_relaxed) != Phase::running) exit_if_last();
-}
-
 // The far side of a fiber's last switch.
 void end_after(M* m, G* g, void*) noexcept {
   sanitizer_fiber_end(g->sanitizer);
   set_state(g, GState::dead);
   drop_ref(g);
   chaos_point(ChaosPoint::fiber_dead);
-  m->p->counters.ended.add_release();  // B4
-  // Store-load pair with stop_all(), which sets the phase, fences heavily, and then counts.
-  // relaxed: the fence orders it.
-  os::fence_light();
-  if (__builtin_expect(sched().phase.load(std::memory_order_relaxed) != Phase::running, 0)) {
-    exit_if_last();
-  }
+  count_end(m->p);
 }
 
 // The end of a fiber that has, or had, a handle.
@@ -294,34 +248,6 @@ WakeCause join(G* g, bool (*cancel)(Wait*) noexcept) noexcept {
 }
 
 }  // namespace
-
-uint64_t count_fibers() noexcept {
-  Sched& s = sched();
-  uint64_t ended = 0;
-  uint64_t spawned = 0;
-  ended += s.foreign_ended.get_acquire();
-  for (int i = 0; i < s.nprocs; ++i) ended += s.procs[i].counters.ended.get_acquire();  // B4: first
-  for (int i = 0; i < s.nprocs; ++i) spawned += s.procs[i].counters.spawned.get_acquire();
-  spawned += s.foreign_spawned.get_acquire();
-  return spawned - ended;
-}
-
-void exit_if_last() noexcept {
-  Sched& s = sched();
-  chaos_point(ChaosPoint::last_fiber);
-  {
-    LockGuard guard(s.lock);
-    // relaxed: under the lock.
-    if (s.phase.load(std::memory_order_relaxed) != Phase::stopping || count_fibers() != 0) return;
-    // release: pairs with sysmon's acquire. Others look under the lock, or behind a note.
-    // unmodelled: sysmon has no model yet.
-    s.phase.store(Phase::exiting, std::memory_order_release);
-  }
-  chaos_point(ChaosPoint::run_ending);
-  wake_all_idle();
-  chaos_point(ChaosPoint::run_ending);
-  s.exit_note.wake();
-}
 
 void drain_free(P* p) noexcept {
   while (p->free != nullptr) {

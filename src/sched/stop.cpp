@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "gort/errors.hpp"
+#include "sched/census.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
 #include "sched/sched.hpp"
-#include "sched/spawn.hpp"
 
 namespace gort {
 namespace {
@@ -73,7 +73,7 @@ void stop_all() noexcept {
     s.phase.store(Phase::stopping, std::memory_order_relaxed);  // relaxed: the heavy fence follows
   }
   chaos_point(ChaosPoint::stop_requesting);
-  // Pairs with the light fences of fibers being born and of ends being counted (spawn.cpp).
+  // Pairs with the light fences of fibers being born and of ends being counted (spawn.cpp, census.hpp).
   os::fence_heavy();
   std::vector<std::stop_source> sources;
   for_each_g([&sources](G* g) {

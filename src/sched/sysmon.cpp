@@ -13,7 +13,7 @@
 
 #include <algorithm>
 
-#include "base/check.hpp"
+#include "base/mem.hpp"
 #include "sched/chaos.hpp"
 #include "sched/deadlock.hpp"
 #include "sched/idle.hpp"
@@ -44,8 +44,8 @@ struct Watch {
 };
 
 bool exiting(Sched& s) noexcept {
-  // acquire: the end of run() follows.
-  return s.phase.load(std::memory_order_acquire) == Phase::exiting;
+  // relaxed: nothing of what others did is read behind it. wake_sysmon_to_exit() comes after it was set.
+  return s.phase.load(std::memory_order_relaxed) == Phase::exiting;
 }
 
 bool all_idle(Sched& s) noexcept {
@@ -112,12 +112,14 @@ bool poll_network(Sched& s, int64_t now) noexcept {
     return false;
   }
   GList woken;
-  s.sysmon_polls.store(true, std::memory_order_seq_cst);  // seq_cst: D6, before any is taken out
+  s.sysmon_polls.store(
+      true, std::memory_order_relaxed);  // relaxed: D6, known with the first that it takes out
   netpoll(0, now, woken);
   chaos_point(ChaosPoint::sysmon_polled);
   const bool found = !woken.empty();
   if (found) ready_list(woken);
-  s.sysmon_polls.store(false, std::memory_order_seq_cst);  // seq_cst: D6, they are queued
+  s.sysmon_polls.store(
+      false, std::memory_order_relaxed);  // relaxed: D6, they are queued, under Sched::lock
   return found;
 }
 
@@ -133,7 +135,9 @@ void sleep_deep(Sched& s) noexcept {
     // Y1, at every turn: who ended the last sleep has taken the flag back.
     s.sysmon_asleep.store(true, std::memory_order_seq_cst);
     chaos_point(ChaosPoint::sysmon_falling_asleep);
-    if (!all_idle(s) || unattended(s) || exiting(s)) break;
+    if (Mem::recheck(!all_idle(s))) break;
+    if (Mem::recheck(unattended(s))) break;  // I8
+    if (Mem::recheck(exiting(s))) break;
     const bool suspect = deadlock_suspected();
     if (!suspect) {
       if (s.schedtrace_ns == 0) {
@@ -145,7 +149,7 @@ void sleep_deep(Sched& s) noexcept {
       check_deadlock();
     }
   }
-  s.sysmon_asleep.store(false, std::memory_order_seq_cst);  // seq_cst: Y1
+  s.sysmon_asleep.store(false, std::memory_order_relaxed);  // relaxed: at worst it is woken in vain
 }
 
 void sysmon_main(void*) noexcept {
@@ -194,7 +198,8 @@ void wake_sysmon() noexcept {
   Sched& s = sched();
   // seq_cst: Y1.
   if (s.sysmon_asleep.load(std::memory_order_seq_cst)) {
-    s.sysmon_asleep.store(false, std::memory_order_seq_cst);
+    // relaxed: spares others the wake-up, which follows.
+    s.sysmon_asleep.store(false, std::memory_order_relaxed);
     s.sysmon_note.wake();
   }
 }

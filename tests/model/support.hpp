@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -38,35 +39,57 @@ inline void expect_right_so_far(const std::function<void()>& program, uint64_t r
   expect_right_at_random(program, 5'000);
 }
 
-// True if the comment above, or at, a line says why no model can show what it is for ("unmodelled:"), or which
-// other test does ("modelled in NAME").
-inline bool excused(const model::Site& site) {
-  if (site.line == 0) return false;  // no order is to blame: a program fails as it is
+// The line itself and the comment directly above it.
+inline std::vector<std::string> comment_at(const model::Site& site) {
   std::ifstream in(site.path);
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) lines.push_back(line);
-  const std::string self = testing::UnitTest::GetInstance()->current_test_suite()->name();
-  const auto says_so = [&](size_t i) {
-    if (lines[i].find("unmodelled:") != std::string::npos) return true;
-    return lines[i].find("modelled in ") != std::string::npos &&
-           lines[i].find("modelled in " + self) == std::string::npos;
-  };
-  if (site.line > lines.size()) return false;
-  if (says_so(site.line - 1)) return true;
+  std::vector<std::string> found;
+  if (site.line == 0 || site.line > lines.size()) return found;
+  found.push_back(lines[site.line - 1]);
   for (size_t i = site.line - 1; i-- > 0;) {
     const size_t text = lines[i].find_first_not_of(' ');
-    if (text == std::string::npos || lines[i].compare(text, 2, "//") != 0) return false;
-    if (says_so(i)) return true;
+    if (text == std::string::npos || lines[i].compare(text, 2, "//") != 0) break;
+    found.push_back(lines[i]);
+  }
+  return found;
+}
+
+inline std::string modelled_here() {
+  return "modelled in " +
+         std::string(testing::UnitTest::GetInstance()->current_test_suite()->name());
+}
+
+// The comment says why no model can show what it is for ("unmodelled:"), or which other test does ("modelled in NAME").
+inline bool excused(const model::Site& site) {
+  for (const std::string& line : comment_at(site)) {
+    if (line.find("unmodelled:") != std::string::npos) return true;
+    if (line.find("modelled in ") != std::string::npos &&
+        line.find(modelled_here()) == std::string::npos) {
+      return true;
+    }
   }
   return false;
 }
 
-// Every order of the files' that is weakened makes a program fail, or has an excuse in its comment. Not under a
-// sanitizer: a mutant reaches for null pointers before it fails.
+// The comment names the current test.
+inline bool claimed(const model::Site& site) {
+  for (const std::string& line : comment_at(site)) {
+    if (line.find(modelled_here()) != std::string::npos) return true;
+  }
+  return false;
+}
+
+// Every order of the files' that is weakened makes a program fail, or has an excuse in its comment; of all other
+// files, those whose comment names this test. Not under a sanitizer: a mutant reaches for null pointers before it
+// fails.
 inline void expect_mutants_die(const std::vector<std::string>& files,
                                const std::vector<model::Program>& programs) {
   if (GORT_MODEL_MUTANTS == 0) GTEST_SKIP() << "what mutants do would end the program";
-  for (const model::Survivor& s : model::surviving_mutants(files, programs)) {
+  const auto wanted = [&files](const model::Site& site) {
+    return std::find(files.begin(), files.end(), site.file) != files.end() || claimed(site);
+  };
+  for (const model::Survivor& s : model::surviving_mutants(wanted, programs)) {
     if (!excused(s.site)) ADD_FAILURE() << s.text;
   }
 }

@@ -91,7 +91,7 @@ TEST_P(EdgesStress, AForeignCloseMayEndTheRun) {
 }
 
 // A spawn from a foreign thread either comes in time, and its fiber runs, or says that it does not.
-// B4 in spawn.cpp: no fiber that was counted is missed by the end.
+// B4 in census.hpp: no fiber that was counted is missed by the end.
 TEST_P(EdgesStress, ForeignSpawnsRaceWithTheEnd) {
   for (int i = 0; i < 300; ++i) {
     std::atomic<int> started{0};

@@ -107,10 +107,10 @@ struct Survivor {
   std::string text;
 };
 
-// Explores the programs as they are, then with the order of each of their sites in `files` weakened by one
-// step, or the second look there dropped, one at a time. Returns the weakened ones that made none of them fail: orders that are stronger than
-// needed, or programs that do not show what they are for.
-std::vector<Survivor> surviving_mutants(const std::vector<std::string>& files,
+// Explores the programs as they are, then with the order of each of their sites that is wanted weakened by one
+// step, or the second look there dropped, one at a time. Returns the weakened ones that made none of them fail: orders
+// that are stronger than needed, or programs that do not show what they are for.
+std::vector<Survivor> surviving_mutants(const std::function<bool(const Site&)>& wanted,
                                         const std::vector<Program>& programs);
 
 // ---- For programs -------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ std::string text_of(const Site& site) {
          name_of(site.order);
 }
 
-std::vector<Survivor> surviving_mutants(const std::vector<std::string>& files,
+std::vector<Survivor> surviving_mutants(const std::function<bool(const Site&)>& wanted,
                                         const std::vector<Program>& programs) {
   std::set<Site> sites;
   for (const Program& program : programs) {
@@ -69,7 +69,7 @@ std::vector<Survivor> surviving_mutants(const std::vector<std::string>& files,
   }
   std::vector<Survivor> survivors;
   for (const Site& site : sites) {
-    if (std::find(files.begin(), files.end(), site.file) == files.end()) continue;
+    if (!wanted(site)) continue;
     for (const std::memory_order weaker : one_step_weaker(site)) {
       const Mutant mutant{site, weaker};
       const bool killed =

@@ -22,15 +22,7 @@ using model::Thread;
 // A runtime that begins without Ms, and so many fibers; the last of them to end ends it.
 class Runtime {
  public:
-  Runtime(int procs, int fibers) : world_(procs), fibers_(fibers) {
-    Sched& s = sched();
-    const LockGuard guard(s.lock);
-    for (int i = 0; i < procs; ++i) {
-      s.procs[i].idle_link = s.idle_p;
-      s.idle_p = &s.procs[i];
-    }
-    s.idle_p_count.store(procs, std::memory_order_relaxed);
-  }
+  Runtime(int procs, int fibers) : world_(procs), fibers_(fibers) { world_.begin_idle(); }
 
   // Each fiber's last step.
   void fiber_ends() {

@@ -31,6 +31,10 @@ std::array<Registered, kFds> fds;
 int64_t clock_ns = 0;
 int threads_refused = 0;
 int threads_there = 0;
+model::ThreadId sysmon_thread = 0;
+uint64_t sysmon_looks = 0;
+// As /proc counts them. A thread's end is ordered before the look that misses it, by the kernel's own locks.
+Atomic<int> tasks{0};
 
 }  // namespace
 
@@ -40,6 +44,9 @@ void ModelKernel::begin() {
   clock_ns = 1;
   threads_refused = 0;
   threads_there = 0;
+  sysmon_thread = 0;
+  sysmon_looks = 0;
+  tasks.store(1, std::memory_order_relaxed);  // sysmon
 }
 
 void ModelKernel::pass_until(int64_t ns) {
@@ -52,6 +59,18 @@ void ModelKernel::refuse_threads(int n) {
 
 int ModelKernel::threads() {
   return threads_there;
+}
+
+uint64_t ModelKernel::looks_of_sysmon() {
+  return sysmon_looks;
+}
+
+void ModelKernel::thread_begins() {
+  tasks.fetch_add(1, std::memory_order_acq_rel);
+}
+
+void ModelKernel::thread_ends() {
+  tasks.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 int64_t ModelKernel::now_ns() {
@@ -68,7 +87,14 @@ void ModelKernel::event(int fd, uint32_t events) {
 namespace os {
 
 int64_t nanotime() noexcept {
+  if (sysmon_thread != 0 && model::this_thread() == sysmon_thread) ++sysmon_looks;
   return clock_ns;
+}
+void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
+  const int64_t until = ns == kForever ? kForever : clock_ns + ns;
+  if (model::futex_sleep(addr->location(), val, ns != kForever) == model::SleepEnd::time) {
+    ModelKernel::pass_until(until);
+  }
 }
 int epoll_create() noexcept {
   return kEpollFd;
@@ -130,10 +156,21 @@ int newosproc(mOS& os, void (*start)(void*), void* arg, size_t) noexcept {
     return -EAGAIN;
   }
   ++threads_there;
+  ModelKernel::thread_begins();
   os.mapping_bytes = MsWorld::start_thread(start, arg);
   return 0;
 }
-void minit(mOS&) noexcept {}
+int newosproc0(mOS& os, size_t, void (*start)(void*), void* arg) noexcept {
+  ++threads_there;
+  os.mapping_bytes = MsWorld::start_thread(start, arg);
+  return 0;
+}
+int count_threads() noexcept {
+  return tasks.fetch_add(0, std::memory_order_acq_rel);
+}
+void minit(mOS& os) noexcept {
+  if (&os == &sched().sysmon_os) sysmon_thread = model::this_thread();
+}
 void mdestroy(mOS& os) noexcept {
   MsWorld::join_thread(os.mapping_bytes);
   --threads_there;
@@ -146,4 +183,5 @@ void mem_unmap(void* memory, size_t) noexcept {
 }
 
 }  // namespace os
+
 }  // namespace gort

@@ -4,12 +4,12 @@
 
 #include "base/check.hpp"
 #include "ms/mem/sched/loop.hpp"
-#include "sched/deadlock.hpp"
+#include "sched/census.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
 #include "sched/report.hpp"
-#include "sched/spawn.hpp"
+#include "sched/schedtrace.hpp"
 #include "sched/sysmon.hpp"
 
 namespace gort {
@@ -54,6 +54,7 @@ void MsFiber::run_on(M* m) {
   }
   if (over_) {
     set_state(&g_, GState::dead);
+    if (counted_) count_end(m->p);
     ended_.set();
   }
 }
@@ -79,6 +80,7 @@ MsWorld::MsWorld(int procs) {
   sched_.procs = procs_;
   sched_.nprocs = procs;
   sched_.max_threads = 8;
+  sched_.deadlock = DeadlockMode::off;
   threads_.reserve(model::kMaxThreads);  // one may be made while another is waited for
   for (int i = 0; i < procs; ++i) {
     procs_[i].id = i;
@@ -107,6 +109,15 @@ void MsWorld::start() {
   for (int i = 0; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
+void MsWorld::begin_idle() {
+  const LockGuard guard(sched_.lock);
+  for (int i = 0; i < sched_.nprocs; ++i) {
+    procs_[i].idle_link = sched_.idle_p;
+    sched_.idle_p = &procs_[i];
+  }
+  sched_.idle_p_count.store(sched_.nprocs, std::memory_order_relaxed);
+}
+
 void MsWorld::start_as_first() {
   M* m = &ms_[0];
   m_enter(m);
@@ -115,7 +126,35 @@ void MsWorld::start_as_first() {
   for (int i = 1; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
+void MsWorld::start_sysmon() {
+  wake_sysmon_to_exit();  // a first look at once
+  GORT_CHECK(gort::start_sysmon() == 0, "the model's kernel makes every thread of this kind");
+  with_sysmon_ = true;
+}
+
+void MsWorld::born(MsFiber& fiber) {
+  procs_[0].counters.spawned.add();
+  fiber.set_counted();
+}
+
+void MsWorld::look_for_deadlocks(std::function<void()> report) {
+  report_ = std::move(report);
+  sched_.deadlock = DeadlockMode::on;
+  sched_.main_runs.store(1, std::memory_order_relaxed);
+}
+
+void MsWorld::dead() {
+  the_world->report_();
+}
+
+ForeignThread::ForeignThread(std::function<void()> body)
+    : thread_((ModelKernel::thread_begins(), [body = std::move(body)] {
+        body();
+        ModelKernel::thread_ends();
+      })) {}
+
 void MsWorld::start_m(M* m, P* p) {
+  ModelKernel::thread_begins();
   m->next_p = p;
   m->id = sched_.m_count++;
   m->all_link = sched_.all_m;
@@ -148,6 +187,11 @@ void MsWorld::join_thread(size_t which) {
 void MsWorld::finish() {
   m_leave();
   end_run();
+  finish_ended();
+}
+
+void MsWorld::finish_ended() {
+  if (with_sysmon_) stop_sysmon();
   for (model::Thread& t : threads_) t.join();
 }
 
@@ -190,15 +234,20 @@ void m_leave() noexcept {
 
 // ---- What has no part in these models -----------------------------------------------------------------
 
-void wake_sysmon() noexcept {}
-void check_deadlock() noexcept {}
-void exit_if_last() noexcept {}
 void for_each_slot_raw(void (*)(void*, std::byte*), void*) noexcept {
   fatal("no model has slots", __FILE__, __LINE__);
 }
 void report_no_thread(int, int) noexcept {}
-G* foreign_g() noexcept {
-  fatal("no model has foreign threads that wait", __FILE__, __LINE__);
+void print_schedtrace() noexcept {}
+size_t scavenge_stacks(size_t) noexcept {
+  return 0;
+}
+size_t warm_stacks() noexcept {
+  return 0;
+}
+
+void report_deadlock() noexcept {
+  MsWorld::dead();
 }
 
 }  // namespace gort

@@ -1,8 +1,8 @@
-// A world of Ms under the checker: the shipped find.cpp, idle.cpp, park.cpp, netpoll.cpp, timer.cpp and syscall.cpp,
-// with Ms that go round and sleep, and a kernel that knows futexes, epoll and an eventfd.
+// A world of Ms under the checker: the shipped find.cpp, idle.cpp, sysmon.cpp, deadlock.cpp, park.cpp, netpoll.cpp,
+// timer.cpp and syscall.cpp, with Ms that go round and sleep, and a kernel that knows futexes, epoll and an eventfd.
 //
 // While a fiber runs, its thread of the checker is its M, and the M's own thread waits; so a fiber goes on
-// wherever it is found. There is no sysmon: what it would find 10 ms later counts as lost.
+// wherever it is found. Without start_sysmon() there is none: what it would find 10 ms later counts as lost.
 #pragma once
 
 #include <functional>
@@ -28,6 +28,8 @@ class MsFiber {
 
   [[nodiscard]] G* g() noexcept { return &g_; }
   [[nodiscard]] bool over() const noexcept { return over_; }
+  // Its birth is counted, and its end will be.
+  void set_counted() noexcept { counted_ = true; }
   // For a program's other threads: waits for its end.
   void join();
 
@@ -41,6 +43,7 @@ class MsFiber {
   G g_;
   M* m_ = nullptr;
   bool over_ = false;
+  bool counted_ = false;
   model::Event resumed_;
   model::Event left_;
   model::Event ended_;
@@ -58,18 +61,30 @@ class MsWorld {
   // P::next instead.
   void put_next(int proc, MsFiber& fiber);
   void start();
+  // sysmon, whose first turn is due at once; what it does with the time that passes, sooner or later.
+  void start_sysmon();
+  // In place of start(): no M is there, and each P is idle.
+  void begin_idle();
+  // A fiber that was born before start(), for the counts.
+  void born(MsFiber& fiber);
+  // From here on Ms look for deadlocks (main_runs is 1), and sysmon. `report` is called where the process would end;
+  // it returns.
+  void look_for_deadlocks(std::function<void()> report);
   // The program's own thread is the M of the first P from here on, in place of one that goes round.
   void start_as_first();
   // What sysmon does for descriptors, on the program's own thread.
   static void poll();
   // The end of run(): once the fibers have ended.
   void finish();
-  // What the last fiber's end does once it has been counted (spawn.cpp).
+  // The same where the run has ended by itself: the phase is exiting.
+  void finish_ended();
+  // What the last fiber's end does once it has been counted (census.cpp).
   static void end_run();
 
   // For newosproc() and mdestroy(): the thread of one more M.
   static size_t start_thread(void (*start)(void*), void* arg);
   static void join_thread(size_t which);
+  static void dead();
 
  private:
   void start_m(M* m, P* p);
@@ -78,6 +93,18 @@ class MsWorld {
   P procs_[kProcsMax];
   M ms_[kProcsMax];
   std::vector<model::Thread> threads_;
+  bool with_sysmon_ = false;
+  std::function<void()> report_;
+};
+
+// A thread of the process that is no M, and ends.
+class ForeignThread {
+ public:
+  explicit ForeignThread(std::function<void()> body);
+  void join() { thread_.join(); }
+
+ private:
+  model::Thread thread_;
 };
 
 // The kernel's side.
@@ -92,6 +119,11 @@ struct ModelKernel {
   static void refuse_threads(int n);
   // How many have been made and not yet released.
   static int threads();
+  // How often sysmon has looked at the clock: at least once in each of its turns.
+  static uint64_t looks_of_sysmon();
+  // One more thread of the process, which newosproc() has not made, or one less.
+  static void thread_begins();
+  static void thread_ends();
 };
 
 }  // namespace gort

@@ -11,6 +11,7 @@
 #include "os/os.hpp"
 #include "port/fiber.hpp"
 #include "port/port.hpp"
+#include "sched/census.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
 #include "sched/pools.hpp"

@@ -12,26 +12,29 @@
 #include "sched/current.hpp"
 
 // Channels allocate with an alignment. They get the same addresses in each run, since locks share counts of
-// sleepers by their address.
+// sleepers by their address. Each size, in cache lines, has a place of its own: records of descriptors outlive runs,
+// and nothing else may come to lie where they are.
 namespace {
 
-constexpr size_t kArenaBytes = 64 * 1024;
+constexpr size_t kLine = 64;
+constexpr size_t kLinesMax = 64;  // of one object
+constexpr size_t kEach = 32;      // objects of one size
+constexpr size_t kArenaBytes = kLine * kEach * kLinesMax * (kLinesMax + 1) / 2;
 alignas(4096) std::byte arena[kArenaBytes];
-size_t arena_used = 0;
+std::array<size_t, kLinesMax + 1> arena_used;
 uint64_t arena_run = 0;
 
 }  // namespace
 
 void* operator new(size_t bytes, std::align_val_t align) {
   if (!model::running()) return std::aligned_alloc(static_cast<size_t>(align), bytes);
-  if (arena_run != model::run_number()) arena_used = 0;
+  if (arena_run != model::run_number()) arena_used = {};
   arena_run = model::run_number();
-  const size_t mask = static_cast<size_t>(align) - 1;
-  arena_used = (arena_used + mask) & ~mask;
-  void* memory = arena + arena_used;
-  arena_used += bytes;
-  if (arena_used > kArenaBytes) throw std::bad_alloc();
-  return memory;
+  const size_t lines = (bytes + kLine - 1) / kLine;
+  if (static_cast<size_t>(align) > kLine || lines > kLinesMax || arena_used[lines] == kEach) {
+    throw std::bad_alloc();
+  }
+  return arena + kLine * (kEach * lines * (lines - 1) / 2 + lines * arena_used[lines]++);
 }
 void operator delete(void* memory, std::align_val_t) noexcept {
   if (memory < arena || memory >= arena + kArenaBytes) std::free(memory);
@@ -76,9 +79,6 @@ const SystemInfo& system_info() noexcept {
 }
 void osyield() noexcept {
   cpu_pause();
-}
-void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
-  model::futex_sleep(addr->location(), val, ns != kForever);
 }
 void futexwakeup(const Atomic<uint32_t>* addr, uint32_t n) noexcept {
   model::futex_wake(addr->location_for_wake(), n);
