@@ -108,12 +108,12 @@ class Server {
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    check(::sigprocmask(SIG_BLOCK, &set, nullptr), "sigprocmask");
+    check(::pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0 ? 0 : -1, "pthread_sigmask");
     signals_ = check(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
     watch(EPOLL_CTL_ADD, signals_, EPOLLIN, &signals_);
   }
 
-  void watch(int op, int fd, uint32_t events, void* who) {
+  void watch(int op, int fd, uint32_t events, void* who) const {
     epoll_event event{};
     event.events = events;
     event.data.ptr = who;

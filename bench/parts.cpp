@@ -14,7 +14,7 @@ namespace {
 
 void lock_unlock(benchmark::State& state) {
   gort::Lock lock;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     lock.lock();
     benchmark::ClobberMemory();
     lock.unlock();
@@ -25,7 +25,7 @@ BENCHMARK(lock_unlock);
 void mutex_lock_unlock(benchmark::State& state) {
   gort::run({.procs = 1}, [&state] {
     gort::mutex mutex;
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
       mutex.lock();
       benchmark::ClobberMemory();
       mutex.unlock();
@@ -37,7 +37,7 @@ BENCHMARK(mutex_lock_unlock);
 void runq_push_take(benchmark::State& state) {
   static gort::RunQueue<int, 256> queue;
   int item = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     benchmark::DoNotOptimize(queue.push(&item));
     benchmark::DoNotOptimize(queue.take());
   }
@@ -54,7 +54,7 @@ void timer_add_stop(benchmark::State& state) {
     (void)heap.add(&timers[i]);
   }
   gort::Timer& one = timers.back();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     one.when_ns = static_cast<int64_t>(others / 2);
     (void)heap.add(&one);
     gort::TimerHeap::stop(&one);
@@ -65,7 +65,7 @@ BENCHMARK(timer_add_stop)->Arg(0)->Arg(1000)->Arg(1'000'000);
 void stack_take_give(benchmark::State& state) {
   gort::StackPool pool(gort::StackPool::kDefaultStackBytes);
   std::array<std::byte*, 32> slots{};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     benchmark::DoNotOptimize(pool.take(slots));
     pool.give(slots);
   }
@@ -76,7 +76,7 @@ BENCHMARK(stack_take_give);
 void chan_send_recv_buffered(benchmark::State& state) {
   gort::run({.procs = 1}, [&state] {
     const gort::chan<int> c(1);
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
       c.send(1);
       benchmark::DoNotOptimize(c.recv());
     }

@@ -34,7 +34,9 @@ struct Meter {
       us.push_back(static_cast<double>(took) / 1e3);
     woken.fetch_add(1, std::memory_order_release);
   }
-  int64_t now_after() const { return bench::now_ns() - called_ns.load(std::memory_order_acquire); }
+  [[nodiscard]] int64_t now_after() const {
+    return bench::now_ns() - called_ns.load(std::memory_order_acquire);
+  }
 };
 
 // Calls wake() kWarmUp + kWakes times, each after the last one has arrived and slept for a while.

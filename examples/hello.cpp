@@ -7,7 +7,7 @@
 using namespace std::chrono_literals;
 
 // Sends a few words, and after a pause that is longer than the listener's patience the last one.
-int say_hello(gort::chan<std::string> words) {
+int say_hello(const gort::chan<std::string>& words) {
   int sent = 0;
   for (const char* word : {"Hello", "from", "a", "fiber."}) {
     words.send(word);

@@ -9,11 +9,11 @@
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <gort/gort.hpp>
 #include <map>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -55,7 +55,7 @@ int read_file(const std::string& path, gort::chan<std::string>& text) {
 }
 
 // Counts pieces until there are no more.
-void count_words(gort::chan<std::string> text, gort::chan<Counts> counts) {
+void count_words(const gort::chan<std::string>& text, const gort::chan<Counts>& counts) {
   Counts mine;
   for (const std::string& piece : text) {
     for (auto at = piece.begin(); (at = std::find_if(at, piece.end(), is_word)) != piece.end();) {
@@ -76,7 +76,8 @@ int count_files(const std::vector<std::string>& paths) {
     readers.go([&, path] {
       const int error = read_file(path, text);
       if (error == 0) return;
-      std::fprintf(stderr, "pipeline: %s: %s\n", path.c_str(), std::strerror(error));
+      std::fprintf(stderr, "pipeline: %s: %s\n", path.c_str(),
+                   std::system_category().message(error).c_str());
       ++failed;
     });
   }

@@ -13,11 +13,6 @@
 
 namespace gort {
 
-stopped::stopped() noexcept = default;
-stopped::~stopped() = default;
-stopped::stopped(const stopped&) noexcept = default;
-stopped& stopped::operator=(const stopped&) noexcept = default;
-
 closed_channel::closed_channel() : std::logic_error("gort: the channel is closed") {}
 closed_channel::~closed_channel() = default;
 

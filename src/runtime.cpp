@@ -249,7 +249,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   const attrs named{.name = "main"};
   const new_fiber f = [&] {
     try {
-      return fiber_create(&named, sizeof(MainCall*), alignof(MainCall*));
+      return fiber_create(&named, sizeof(void*), alignof(void*));
     } catch (...) {
       // relaxed: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_relaxed);

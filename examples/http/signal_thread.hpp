@@ -26,6 +26,7 @@ class SignalThread {
         }) {}
   // Ends the thread if no signal has come.
   ~SignalThread() {
+    // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): the thread takes it in sigwait()
     ::pthread_kill(thread_.native_handle(), SIGTERM);
     thread_.join();
   }

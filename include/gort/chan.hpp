@@ -207,7 +207,7 @@ class chan {
   op_status send_ref(T& v, int64_t deadline_ns) const {
     return detail::chan_send(core_, std::addressof(v), deadline_ns);
   }
-  op_status send_copy(const T& v, int64_t deadline_ns) const {
+  [[nodiscard]] op_status send_copy(const T& v, int64_t deadline_ns) const {
     T copy(v);
     return send_ref(copy, deadline_ns);
   }
@@ -232,7 +232,8 @@ class chan {
 template <class T>
 class sender {
  public:
-  sender(chan<T> c) noexcept : chan_(std::move(c)) {}  // NOLINT: a chan is usable as a sender
+  // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a sender
+  sender(chan<T> c) noexcept : chan_(std::move(c)) {}
   void send(T v) const { chan_.send(std::move(v)); }
   [[nodiscard]] op_status try_send(T&& v) const { return chan_.try_send(std::move(v)); }
   [[nodiscard]] op_status try_send(const T& v) const { return chan_.try_send(v); }
@@ -256,7 +257,8 @@ class sender {
 template <class T>
 class receiver {
  public:
-  receiver(chan<T> c) noexcept : chan_(std::move(c)) {}  // NOLINT: a chan is usable as a receiver
+  // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a receiver
+  receiver(chan<T> c) noexcept : chan_(std::move(c)) {}
   [[nodiscard]] std::optional<T> recv() const { return chan_.recv(); }
   template <class Out>
   [[nodiscard]] op_status try_recv(Out& out) const {

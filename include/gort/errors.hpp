@@ -10,13 +10,7 @@ namespace gort {
 // Thrown by a cancellable wait of a fiber that has been asked to stop, once in the fiber's life.
 // Not derived from std::exception, so that `catch (const std::exception&)` does not swallow it. Let
 // it pass: a task that ends by it counts as finished.
-class GORT_API stopped {
- public:
-  stopped() noexcept;
-  ~stopped();
-  stopped(const stopped&) noexcept;
-  stopped& operator=(const stopped&) noexcept;
-};
+class GORT_API stopped {};
 
 // Thrown by send on a channel that is or becomes closed, by closing twice, and by closing nil.
 class GORT_API closed_channel : public std::logic_error {

@@ -73,8 +73,8 @@ class unstarted {
   }
   unstarted(const unstarted&) = delete;
   unstarted& operator=(const unstarted&) = delete;
-  void* payload() const noexcept { return fiber_.payload; }
-  G* g() const noexcept { return fiber_.g; }
+  [[nodiscard]] void* payload() const noexcept { return fiber_.payload; }
+  [[nodiscard]] G* g() const noexcept { return fiber_.g; }
   G* release() noexcept { return std::exchange(fiber_.g, nullptr); }
 
  private:

@@ -170,6 +170,7 @@ WakeCause park(Wait& w) noexcept {
     GORT_CHECK(g->kind == GKind::thread, "R2: g0 never waits");
     return park_thread(g, w);
   }
+  // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only an M has a current fiber
   if (__builtin_expect(m->p == nullptr, 0)) {
     GORT_CHECK(w.lock == nullptr, "R3: a P is taken before an object's lock");
     m = reenter_from_blocking();

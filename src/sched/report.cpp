@@ -107,11 +107,12 @@ void report_chaos(uint64_t seed) noexcept {
 }
 
 void report_no_thread(int error, int threads) noexcept {
+  char why[64];
   print(STDERR_FILENO,
         "gort: can not make another OS thread ({}); going on with {}. Check 'ulimit -u', the "
         "cgroup's "
         "pids.max and kernel.threads-max.\n",
-        std::strerror(-error), threads);
+        strerror_r(-error, why, sizeof why), threads);
 }
 
 }  // namespace gort

@@ -138,8 +138,8 @@ void recycle(G* g) noexcept {
   p->free = g;
   if (++p->free_count < kFreeMax) return;
   std::byte* tops[kFreeBatch];
-  for (uint32_t i = 0; i < kFreeBatch; ++i) {
-    tops[i] = p->free->stack_top;
+  for (std::byte*& top : tops) {
+    top = p->free->stack_top;
     sanitizer_fiber_retire(p->free->sanitizer);
     p->free = p->free->link;
   }

@@ -279,8 +279,8 @@ bool StackPool::add_slab() noexcept {
   if (slab_count_ + 1 >= kSlabsMax) return false;
   Slot* slots = new_slots();
   if (slots == nullptr) return false;
-  std::byte* base = static_cast<std::byte*>(os::mem_reserve(slab_bytes_, slab_bytes_));
-  const uintptr_t address = reinterpret_cast<uintptr_t>(base);
+  auto* base = static_cast<std::byte*>(os::mem_reserve(slab_bytes_, slab_bytes_));
+  const auto address = reinterpret_cast<uintptr_t>(base);
   if (base != nullptr && (address >> kAddressBits) != 0) {
     os::mem_unmap(base, slab_bytes_);
     base = nullptr;

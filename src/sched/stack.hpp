@@ -169,7 +169,7 @@ class alignas(64) StackPool {
 
   bool add_slab() noexcept GORT_REQUIRES(lock_);
   Slot* new_slots() noexcept GORT_REQUIRES(lock_);
-  bool has_slab_at(uintptr_t address) const noexcept GORT_REQUIRES(lock_);
+  [[nodiscard]] bool has_slab_at(uintptr_t address) const noexcept GORT_REQUIRES(lock_);
 
   // Constant after the constructor.
   size_t page_bytes_;

@@ -56,6 +56,7 @@ bool ParkingBucket::take_out(Parked& w) noexcept {
   Plain<Parked*>* slot = find(w.address);
   if (*slot != &w) {
     w.prev->next = w.next;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): w is queued, so its queue is there
     (w.next != nullptr ? w.next->prev : (*slot)->last) = w.prev;
   } else if (w.next != nullptr) {
     w.next->prev = nullptr;

@@ -379,6 +379,22 @@ class FilesTest(RuleTest):
             self.expect(self.check({"docs/a.md": f"# A\n\n{word}: later\n"}), "docs/a.md:3")
         self.expect(self.check({"src/a.cpp": '// a: what it is.\nint a = f("aXXXXXX");\n'}))
 
+    def test_clang_tidy_is_silenced_with_a_reason(self):
+        for comment in (
+            "NOLINT",
+            "NOLINT: it is what is tested",
+            "NOLINT(bugprone-use-after-move)",
+            "NOLINT(bugprone-use-after-move): tested",
+            "NOLINT(*): it is what is tested",
+            "NOLINTBEGIN(bugprone-use-after-move): it is what is tested",
+        ):
+            self.expect(self.check({"src/a.cpp": f"// a: what it is.\nint a;  // {comment}\n"}), "src/a.cpp:2")
+        for comment in (
+            "NOLINT(bugprone-use-after-move): it is what is tested",
+            "NOLINTNEXTLINE(clang-analyzer-core.NullDereference, misc-a): m is not null here",
+        ):
+            self.expect(self.check({"src/a.cpp": f"// a: what it is.\nint a;  // {comment}\n"}))
+
     def test_bool_parameters(self):
         head = "// a: what it is.\n"
         for text in (

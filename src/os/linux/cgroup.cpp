@@ -1,7 +1,6 @@
 #include "os/linux/cgroup.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "os/linux/internal.hpp"
 
@@ -52,7 +51,7 @@ struct Path {
   char text[kPathBytes];
   size_t n = 0;
 
-  std::string_view view() const noexcept { return {text, n}; }
+  [[nodiscard]] std::string_view view() const noexcept { return {text, n}; }
   // Sets the path; a path that does not fit becomes the empty one.
   void set(size_t length) noexcept {
     n = length < kPathBytes ? length : 0;
@@ -88,12 +87,13 @@ void for_each_line(FileReader reader, const char* path, F f) noexcept {
 
 // Reads directory/name as text into buf; empty if it can not be read, or fills the buffer: the front
 // half of a number is another number.
-std::string_view read_entry(FileReader reader, std::string_view directory, const char* name,
+std::string_view read_entry(FileReader reader, std::string_view directory, std::string_view name,
                             std::span<char> buf) noexcept {
   char path[kPathBytes + 32];  // 32: room for "/cpu.cfs_period_us"
-  const size_t n = directory.copy(path, directory.size());
-  path[n] = '/';
-  std::strcpy(path + n + 1, name);
+  size_t n = directory.copy(path, directory.size());
+  path[n++] = '/';
+  n += name.copy(path + n, name.size());
+  path[n] = '\0';
   const long got = reader.read(reader.context, path, 0, buf);
   if (got <= 0 || static_cast<size_t>(got) == buf.size()) return {};
   return {buf.data(), static_cast<size_t>(got)};

@@ -46,7 +46,7 @@ uint64_t quota_cached() noexcept {
 }  // namespace
 
 int getproccount() noexcept {
-  const uint64_t affinity = static_cast<uint64_t>(affinity_count());
+  const auto affinity = static_cast<uint64_t>(affinity_count());
   const uint64_t quota = quota_cached();
   return static_cast<int>(quota == 0 ? affinity : std::min(affinity, quota));
 }

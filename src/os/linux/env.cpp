@@ -11,8 +11,6 @@
 #include "os/linux/internal.hpp"
 #include "os/settings.hpp"
 
-extern char** environ;
-
 namespace gort::os {
 namespace {
 
@@ -35,7 +33,7 @@ std::string printable(std::string_view value) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out;
   for (const char c : value.substr(0, kShown)) {
-    const unsigned char byte = static_cast<unsigned char>(c);
+    const auto byte = static_cast<unsigned char>(c);
     if (byte >= 0x20 && byte < 0x7f) {
       out += c;
     } else {

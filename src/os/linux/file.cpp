@@ -34,7 +34,7 @@ bool parse_decimal(std::string_view text, uint64_t& out) noexcept {
   uint64_t value = 0;
   for (const char c : text) {
     if (c < '0' || c > '9') return false;
-    const uint64_t digit = static_cast<uint64_t>(c - '0');
+    const auto digit = static_cast<uint64_t>(c - '0');
     if (value > (kMax - digit) / 10) return false;
     value = value * 10 + digit;
   }

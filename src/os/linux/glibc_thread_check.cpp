@@ -120,7 +120,7 @@ std::string exercise(const GlibcLayout& layout, const GlibcStack& stack) {
     wrong = "no raw thread can be made";
   } else if (!join_in_time(tcb)) {
     wrong = "a raw thread that throws and has thread_locals does not end";
-    x.release();  // the thread may still write to it
+    (void)x.release();  // the thread may still write to it
     return wrong;
   }
   if (wrong.empty()) wrong = judge(*x, tcb);
@@ -141,10 +141,11 @@ long glibc_unexplained_difference(const GlibcLayout& layout, const GlibcStack& s
       {at.tid, at.tid + sizeof(void*)},            // the kernel's
       {at.rseq, at.rseq + at.rseq_bytes},          // the processor it runs on
   };
-  const uintptr_t low = reinterpret_cast<uintptr_t>(stack.low());
-  const uintptr_t high = reinterpret_cast<uintptr_t>(stack.top(layout));
+  const auto low = reinterpret_cast<uintptr_t>(stack.low());
+  const auto high = reinterpret_cast<uintptr_t>(stack.top(layout));
   for (size_t i = 0; i < layout.tcb_bytes; i += sizeof(uintptr_t)) {
-    uintptr_t a = 0, b = 0;
+    uintptr_t a = 0;
+    uintptr_t b = 0;
     std::memcpy(&a, &real.bytes[i], sizeof a);
     std::memcpy(&b, &raw.bytes[i], sizeof b);
     bool same = a == b;

@@ -62,7 +62,7 @@ class Symbols {
     if (address == nullptr) missing_ = name;
     return reinterpret_cast<T>(address);
   }
-  const char* missing() const { return missing_; }
+  [[nodiscard]] const char* missing() const { return missing_; }
 
  private:
   const char* missing_ = nullptr;

@@ -76,10 +76,10 @@ struct GlibcStack {
   std::byte* mapping = nullptr;  // nullptr: none
   size_t mapping_bytes = 0;
 
-  std::byte* low() const noexcept;                    // above the guard
-  size_t bytes() const noexcept;                      // from low() to the end
-  void* tcb(const GlibcLayout&) const noexcept;       // where glibc too would put it
-  std::byte* top(const GlibcLayout&) const noexcept;  // where the first frame starts
+  [[nodiscard]] std::byte* low() const noexcept;                    // above the guard
+  [[nodiscard]] size_t bytes() const noexcept;                      // from low() to the end
+  [[nodiscard]] void* tcb(const GlibcLayout&) const noexcept;       // where glibc too would put it
+  [[nodiscard]] std::byte* top(const GlibcLayout&) const noexcept;  // where the first frame starts
 };
 GlibcStack glibc_stack_take(const GlibcLayout& layout, size_t stack_bytes) noexcept;
 void glibc_stack_give(const GlibcLayout& layout, GlibcStack stack) noexcept;
@@ -112,7 +112,7 @@ struct GlibcEntry {
   void (*then)(GlibcEntry&) noexcept;  // the rest of the routine
   void* context;                       // for `then`
 };
-void* glibc_entry_main(void* entry);
+void* glibc_entry_main(void* arg);  // a GlibcEntry
 
 std::string glibc_probe(GlibcLayout& layout, const GlibcStack& stack, GlibcEntry& entry);
 

@@ -150,7 +150,9 @@ std::string learn_start_thread(GlibcLayout& layout, const Probe& probe) {
   while (at < probe.frame_count && probe.frames[at] != found) ++at;
   if (found == nullptr || at == probe.frame_count) return "start_thread is not to be found";
   if (at + 2 != probe.frame_count) return "start_thread is not the outermost function but clone";
-  Dl_info function{}, clone{}, create{};
+  Dl_info function{};
+  Dl_info clone{};
+  Dl_info create{};
   if (dladdr(found, &function) == 0 || dladdr(probe.frames[at + 1], &clone) == 0 ||
       dladdr(dlsym(RTLD_DEFAULT, "pthread_create"), &create) == 0) {
     return "start_thread belongs to no object";

@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <type_traits>
 
 #include "os/os.hpp"
 
@@ -32,10 +33,8 @@ struct StackCache {
 };
 
 // Never destroyed: threads may end while statics are torn down.
-StackCache& cache() noexcept {
-  static StackCache& instance = *new StackCache;
-  return instance;
-}
+constinit StackCache the_cache;
+static_assert(std::is_trivially_destructible_v<StackCache>);
 
 size_t page_round_up(size_t bytes) noexcept {
   const size_t page = system_info().page_bytes;
@@ -54,7 +53,7 @@ GlibcStack map_stack(size_t bytes) noexcept {
 }
 
 GlibcStack cached(size_t bytes) noexcept {
-  StackCache& c = cache();
+  StackCache& c = the_cache;
   std::lock_guard guard(c.lock);
   if (c.count == 0 || c.stacks[c.count - 1].mapping_bytes != bytes) return {};
   return c.stacks[--c.count];
@@ -94,7 +93,7 @@ GlibcStack glibc_stack_take(const GlibcLayout& layout, size_t stack_bytes) noexc
 }
 
 void glibc_stack_give(const GlibcLayout&, GlibcStack stack) noexcept {
-  StackCache& c = cache();
+  StackCache& c = the_cache;
   {
     std::lock_guard guard(c.lock);
     if (c.count < kCachedMax) {

@@ -47,9 +47,9 @@ std::byte* map_aligned(size_t bytes, size_t align) noexcept {
   if (bytes + align < bytes) return nullptr;
   std::byte* raw = map(nullptr, bytes + align, kReserveFlags);
   if (raw == nullptr) return nullptr;
-  const uintptr_t address = reinterpret_cast<uintptr_t>(raw);
+  const auto address = reinterpret_cast<uintptr_t>(raw);
   std::byte* base = raw + (((address + align - 1) & ~(align - 1)) - address);
-  const size_t tail = static_cast<size_t>((raw + bytes + align) - (base + bytes));
+  const auto tail = static_cast<size_t>((raw + bytes + align) - (base + bytes));
   if (base != raw) mem_unmap(raw, static_cast<size_t>(base - raw));
   if (tail != 0) mem_unmap(base + bytes, tail);
   return base;
@@ -107,7 +107,7 @@ int mem_guard_install(void* addr, size_t bytes) noexcept {
 size_t mem_guard_install_each(void* first, size_t stride, size_t count, size_t bytes) noexcept {
   constexpr size_t kBatch = 64;  // 1 KiB of stack
   iovec ranges[kBatch];
-  std::byte* const base = static_cast<std::byte*>(first);
+  auto* const base = static_cast<std::byte*>(first);
   size_t done = 0;
   while (done < count) {
     const size_t n = std::min(kBatch, count - done);

@@ -59,7 +59,7 @@ void stretch_startup_data(std::span<std::byte> out) noexcept {
   uint64_t key[2];
   static_assert(sizeof key == kStartupRandomBytes);
   std::memcpy(key, startupRandomData, sizeof key);
-  const uint64_t pid = static_cast<uint64_t>(getpid());
+  const auto pid = static_cast<uint64_t>(getpid());
   while (!out.empty()) {
     // relaxed: only uniqueness counts.
     const uint64_t word = siphash(key, counter.fetch_add(1, std::memory_order_relaxed), pid);

@@ -52,7 +52,8 @@ inline constexpr size_t kThreadStackBytes = (kSanitized ? size_t{1024} : size_t{
 int pthread_start(mOS& os, size_t stack_bytes) noexcept;
 void pthread_reap(mOS& os) noexcept;
 
-void* thread_main(void* os) noexcept;  // the routine of every thread, in the form of pthread_create
+// The routine of every thread, in the form of pthread_create(); `arg` is its mOS.
+void* thread_main(void* arg) noexcept;
 
 // newosproc() with the back end given: for it, for newosproc0() and for tests of both.
 int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg,

@@ -8,10 +8,12 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <list>
 #include <mutex>
+#include <new>
 
 #include "base/mem.hpp"
 #include "os/linux/glibc_thread.hpp"
@@ -36,7 +38,8 @@ struct Choice {
 
 // Never destroyed: threads are made and asked for while the program's statics are torn down.
 Choice& choice() noexcept {
-  static Choice& instance = *new Choice;
+  alignas(Choice) static std::byte memory[sizeof(Choice)];
+  static Choice& instance = *new (memory) Choice;
   return instance;
 }
 
@@ -112,6 +115,7 @@ ThreadSurroundings thread_surroundings() noexcept {
   ThreadSurroundings around;
   around.static_program = dl_iterate_phdr(has_interpreter, nullptr) != 1;
   // Valgrind puts its own libraries in front of the program's; nothing else has such a name.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): asked once, at the start; setenv() beside it is the program's mistake
   const char* preload = std::getenv("LD_PRELOAD");
   around.valgrind = preload != nullptr && std::strstr(preload, "vgpreload") != nullptr;
   around.sanitized = kSanitized;

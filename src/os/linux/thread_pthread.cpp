@@ -47,7 +47,7 @@ int pthread_start(mOS& os, size_t stack_bytes) noexcept {
 
 void pthread_reap(mOS& os) noexcept {
   // relaxed: mdestroy() has acquired it.
-  const pthread_t thread = reinterpret_cast<pthread_t>(os.thread.load(std::memory_order_relaxed));
+  const auto thread = reinterpret_cast<pthread_t>(os.thread.load(std::memory_order_relaxed));
   const int error = pthread_join(thread, nullptr);
   if (error != 0) fatal_value("TH1: an M can not be joined", error, __FILE__, __LINE__);
 }

@@ -19,7 +19,8 @@ class atomic {
  public:
   using value_type = T;
   constexpr atomic() noexcept : initial_() {}
-  constexpr atomic(T initial) noexcept : initial_(initial) {}  // NOLINT: as std::atomic
+  // NOLINTNEXTLINE(google-explicit-constructor): as std::atomic has it
+  constexpr atomic(T initial) noexcept : initial_(initial) {}
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
   ~atomic() {
@@ -179,7 +180,8 @@ class var {
   constexpr var() noexcept : value_() {
     if (!std::is_constant_evaluated()) begin();
   }
-  constexpr var(T v) noexcept : value_(v) {  // NOLINT: as plain data
+  // NOLINTNEXTLINE(google-explicit-constructor): as plain data has it
+  constexpr var(T v) noexcept : value_(v) {
     if (!std::is_constant_evaluated()) begin();
   }
   var(const var&) = delete;
@@ -191,7 +193,8 @@ class var {
     if (running()) will_write("a race: the end of what another thread uses");
   }
 
-  operator T() const noexcept {  // NOLINT: as plain data
+  // NOLINTNEXTLINE(google-explicit-constructor): as plain data has it
+  operator T() const noexcept {
     if (running()) {
       forget_other_runs();
       if (!knows(written_by_, written_at_)) fail("a race: read of what another thread writes");
@@ -202,7 +205,8 @@ class var {
   T operator->() const noexcept { return *this; }
   // For await(): what is there, whoever knows of it.
   [[nodiscard]] const T& raw() const noexcept { return value_; }
-  T operator=(T v) noexcept {  // NOLINT: as plain data
+  // NOLINTNEXTLINE(misc-unconventional-assign-operator): as plain data has it
+  T operator=(T v) noexcept {
     if (running()) will_write("a race: write of what another thread uses");
     return value_ = v;
   }

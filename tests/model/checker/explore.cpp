@@ -212,10 +212,9 @@ ThreadId Checker::pick_next() {
     }
   }
   // Whom time lets go on is no matter of importance: a thread that sleeps again and again would keep others from it.
-  const uint32_t i =
-      possible.size() == 1
-          ? 0
-          : take(possible.size(), usual_of(possible), only_spurious ? 1 : switch_one_in_);
+  const uint32_t i = possible.size() == 1 ? 0
+                                          : take(possible.size(), usual_of(possible),
+                                                 only_spurious ? 1 : switch_one_in_);
   if (i >= possible.size())
     fail("the run cannot be replayed: the program has changed, or is not deterministic");
   const ThreadId next = possible[i];
