@@ -1,0 +1,13 @@
+// allocations: how often the current thread has allocated, for tests of what must not.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace gort::test {
+
+// Calls of malloc() and its relatives by this thread so far; operator new is among them. Nothing in programs whose
+// malloc is a sanitizer's. Two implementations, chosen at link time.
+[[nodiscard]] std::optional<uint64_t> allocations() noexcept;
+
+}  // namespace gort::test

@@ -1,0 +1,49 @@
+// The counting malloc of programs without a sanitizer: in front of glibc's own, which goes by a second name.
+#include <cerrno>
+#include <cstddef>
+
+#include "support/allocations.hpp"
+
+namespace {
+thread_local constinit uint64_t count = 0;
+}  // namespace
+
+extern "C" {
+
+void* __libc_malloc(size_t bytes) noexcept;
+void* __libc_calloc(size_t n, size_t bytes) noexcept;
+void* __libc_realloc(void* memory, size_t bytes) noexcept;
+void* __libc_memalign(size_t align, size_t bytes) noexcept;
+
+void* malloc(size_t bytes) noexcept {
+  ++count;
+  return __libc_malloc(bytes);
+}
+void* calloc(size_t n, size_t bytes) noexcept {
+  ++count;
+  return __libc_calloc(n, bytes);
+}
+void* realloc(void* memory, size_t bytes) noexcept {
+  ++count;
+  return __libc_realloc(memory, bytes);
+}
+void* aligned_alloc(size_t align, size_t bytes) noexcept {
+  ++count;
+  return __libc_memalign(align, bytes);
+}
+int posix_memalign(void** out, size_t align, size_t bytes) noexcept {
+  ++count;
+  void* const memory = __libc_memalign(align, bytes);
+  if (memory == nullptr) return ENOMEM;
+  *out = memory;
+  return 0;
+}
+}
+
+namespace gort::test {
+
+std::optional<uint64_t> allocations() noexcept {
+  return count;
+}
+
+}  // namespace gort::test

@@ -1,0 +1,118 @@
+// What must not allocate: because it runs in signal handlers, beside a program's own malloc, or a million times a second.
+#include "support/allocations.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <gort/gort.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "os/linux/cgroup.hpp"
+#include "os/linux/internal.hpp"
+#include "os/os.hpp"
+#include "sched/chaos.hpp"
+
+namespace gort {
+namespace {
+
+class AllocatesNothing : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!test::allocations()) GTEST_SKIP() << "malloc is a sanitizer's";
+  }
+  // How often this thread allocates meanwhile.
+  template <class F>
+  static uint64_t count(F f) {
+    const uint64_t before = *test::allocations();
+    f();
+    return *test::allocations() - before;
+  }
+};
+
+// The count itself. Through pointers that the compiler can not see through: it may leave out pairs.
+TEST_F(AllocatesNothing, OrItIsCounted) {
+  void* (*volatile get)(size_t) = std::malloc;
+  void (*volatile put)(void*) = std::free;
+  EXPECT_EQ(count([&] { put(get(1)); }), 1U);
+  EXPECT_EQ(count([&] { const std::string long_one(1000 + (get != nullptr ? 1 : 0), 'x'); }), 1U);
+  EXPECT_GE(count([&] { const std::vector<int> v(put != nullptr ? 100 : 0); }), 1U);
+}
+
+// A1.
+TEST_F(AllocatesNothing, FactsOfTheKernel) {
+  os::osinit();
+  EXPECT_EQ(count([] {
+              unsigned long words[128];
+              EXPECT_GT(os::read_auxv("/proc/self/auxv", words), 0);
+              EXPECT_NE(os::parse_auxv(words).hwcap, 0U);
+              EXPECT_NE(os::auxv_facts().vdso, nullptr);
+              EXPECT_EQ(os::probe_page_bytes(), os::system_info().page_bytes);
+            }),
+            0U);
+}
+
+// CG1.
+TEST_F(AllocatesNothing, TheQuotaOfTheCgroup) {
+  EXPECT_EQ(count([] { (void)os::cgroup_cpu_quota(); }), 0U);
+}
+
+// Z3.
+TEST_F(AllocatesNothing, ChaosHooks) {
+  if (!kChecked) GTEST_SKIP() << "no chaos in this build";
+  chaos_begin(5, 1);
+  const uint64_t n = count([] {
+    for (int i = 0; i < static_cast<int>(ChaosPoint::count); ++i) {
+      for (int k = 0; k < 100; ++k) chaos_point(static_cast<ChaosPoint>(i));
+    }
+    for (int i = 0; i < 100; ++i) (void)chaos_one_in(2);
+  });
+  chaos_end();
+  EXPECT_EQ(n, 0U);
+}
+
+// B1, and waits: a Wait lives on the stack of who waits.
+TEST_F(AllocatesNothing, FibersAndTheirWaits) {
+  options o;
+  o.procs = 1;
+  run(o, [] {
+    chan<int> there;
+    chan<int> back;
+    mutex m;
+    wait_group done;
+    const auto round = [&] {
+      constexpr int kFibers = 8;
+      for (int i = 0; i < kFibers; ++i) {
+        done.add(1);
+        go([&] {
+          there.send(back.recv().value_or(-1) + 1);
+          const std::lock_guard guard(m);
+          yield();
+          done.done();
+        });
+      }
+      for (int i = 0; i < kFibers; ++i) back.send(i);
+      for (int i = 0; i < kFibers; ++i) (void)there.recv();
+      done.wait();
+      bool slept = false;
+      task<void> busy = spawn([&] {
+        while (!slept) yield();  // an idle P could be given to another thread, which would have to be made
+      });
+      sleep_for(std::chrono::microseconds(10));
+      slept = true;
+      busy.join();
+      task<int> t = spawn([] { return 7; });
+      EXPECT_EQ(t.get(), 7);
+    };
+    round();  // pools, timer heaps and libstdc++'s exceptions get what they keep
+    EXPECT_EQ(count([&] {
+                for (int i = 0; i < 20; ++i) round();
+              }),
+              0U);
+  });
+}
+
+}  // namespace
+}  // namespace gort
