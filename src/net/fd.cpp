@@ -61,7 +61,7 @@ Fd* Fd::adopt(int fd, int* error) noexcept {
 
 // Deadline and closing come first, also when data is there: netpoll_wait() checks them as well.
 int Fd::prepare(PollMode mode) {
-  Readiness& known = readiness(mode);
+  Plain<Readiness>& known = readiness(mode);
   const bool wait = known == Readiness::refused ||
                     (known == Readiness::exhausted && !netpoll_hangup_seen(poll_));  // E2
   const PollResult r = wait ? netpoll_wait(poll_, mode) : netpoll_check(poll_, mode);
@@ -249,7 +249,7 @@ void Fd::pass_turn_on(PollMode mode) noexcept {
   lock_.lock();
   Queue& waiting = queue(mode);
   Waiter* w = waiting.pop();
-  // acq_rel, both: as in pass_turn(); nobody but us can change the flag (FD3).
+  // acq_rel: as in pass_turn(); nobody but us can change the flag (FD3).
   if (w == nullptr) {
     const uint64_t before = word_.fetch_sub(taken_bit(mode) + kRef, std::memory_order_acq_rel);
     lock_.unlock();
@@ -260,7 +260,9 @@ void Fd::pass_turn_on(PollMode mode) noexcept {
   if (waiting.first == nullptr) word_.fetch_and(~queued_bit(mode), std::memory_order_relaxed);
   G* g = w->g;
   w->cause = WakeCause::notified;
-  word_.fetch_sub(kRef, std::memory_order_acq_rel);  // acq_rel: as above; w has one left
+  word_.fetch_sub(
+      kRef,
+      std::memory_order_relaxed);  // relaxed: what we did goes with the turn, and w has one left
   lock_.unlock();
   ready(g);
 }
@@ -317,8 +319,8 @@ bool Fd::is_open() const noexcept {
 
 void Fd::close() noexcept {
   owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: FD4, the handle keeps us alive now
-  // acq_rel: what was done before close() is visible to those who see the closing.
-  const uint64_t before = word_.fetch_or(kClosing, std::memory_order_acq_rel);
+  // relaxed: it only decides who evicts; those under way hear of it by locks and wake-ups.
+  const uint64_t before = word_.fetch_or(kClosing, std::memory_order_relaxed);
   if ((before & kClosing) == 0) {
     netpoll_evict(poll_);
     GList woken;
@@ -355,9 +357,9 @@ void Fd::wait_until_gone() noexcept {
 
 void Fd::destroy() noexcept {
   close();
-  // acq_rel: as in close().
+  // acquire: the delete comes after everybody's last access; ours have been released by close().
   // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): close() gives back what it has taken; this one is the handle's
-  if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  if (owners_.fetch_sub(1, std::memory_order_acquire) == 1) delete this;
 }
 
 // ---- Queue --------------------------------------------------------------------------------------

@@ -97,12 +97,12 @@ class alignas(64) Fd {
   struct Waiter : Wait {
     Fd* fd = nullptr;
     PollMode mode = PollMode::read;
-    Waiter* next = nullptr;
+    Plain<Waiter*> next = nullptr;
   };
 
   struct Queue {
-    Waiter* first = nullptr;
-    Waiter* last = nullptr;
+    Plain<Waiter*> first = nullptr;
+    Plain<Waiter*> last = nullptr;
     void push(Waiter* w) noexcept;
     Waiter* pop() noexcept;
     bool remove(Waiter* w) noexcept;
@@ -160,7 +160,7 @@ class alignas(64) Fd {
   Fd(int fd, PollDesc* poll) noexcept : fd_(fd), poll_(poll) {}
   ~Fd() = default;
 
-  Readiness& readiness(PollMode m) noexcept { return readiness_[static_cast<size_t>(m)]; }
+  Plain<Readiness>& readiness(PollMode m) noexcept { return readiness_[static_cast<size_t>(m)]; }
   Queue& queue(PollMode m) noexcept GORT_REQUIRES(lock_) { return queues_[static_cast<size_t>(m)]; }
 
   [[nodiscard]] int take_turn(PollMode mode);  // 0 or -errno; throws gort::stopped
@@ -181,13 +181,13 @@ class alignas(64) Fd {
 
   // What an operation touches stands in the first line.
   const int fd_;
-  Readiness readiness_[2] = {Readiness::unknown, Readiness::unknown};
+  Plain<Readiness> readiness_[2] = {Readiness::unknown, Readiness::unknown};
   ParkLock lock_;
   PollDesc* const poll_;
   Atomic<uint64_t> word_{kRef};
   Queue queues_[2] GORT_GUARDED_BY(lock_);
   Queue closers_ GORT_GUARDED_BY(lock_);  // those who wait for gone_
-  bool gone_ GORT_GUARDED_BY(lock_) = false;
+  Plain<bool> gone_ GORT_GUARDED_BY(lock_) = false;
   Atomic<uint32_t> owners_{1};
 };
 

@@ -71,16 +71,16 @@ struct alignas(kLineBytes) PollDesc {
   // The line that an event and a wait touch.
   Direction direction[2];
   Atomic<uint64_t> runtime{0};  // which runtime's epoll instance it is registered with
-  int fd = -1;
+  Plain<int> fd = -1;
   Atomic<uint32_t> generation{0};
   Atomic<uint32_t> foreign_waiters{0};  // threads in poll(2), which only shutdown(2) wakes
   Atomic<bool> closing{false};
   Atomic<bool> hangup{false};
 
-  alignas(kLineBytes) Lock lock;  // registration, deadlines
-  PollDesc* link = nullptr;       // owner: the free list, under its lock
-  Timer timer[2];                 // armed under the lock
-  Atomic<int> refusal{0};         // why the kernel did not register it
+  alignas(kLineBytes) Lock lock;    // registration, deadlines
+  Plain<PollDesc*> link = nullptr;  // owner: the free list, under its lock
+  Timer timer[2];                   // armed under the lock
+  Atomic<int> refusal{0};           // why the kernel did not register it
 };
 // The atomics of the models are larger.
 static_assert(sizeof(Direction[2]) + 24 <= kLineBytes || sizeof(Atomic<uint64_t>) > 8);
@@ -408,6 +408,7 @@ void netpoll_close(PollDesc* pd) noexcept {
       pd->runtime.load(std::memory_order_relaxed) == sched().poller->runtime_id) {
     os::epoll_del(sched().poller->epfd, pd->fd);
   }
+  pd->fd = -1;
   LockGuard guard(desc_pool.lock);
   pd->link = desc_pool.free;
   desc_pool.free = pd;

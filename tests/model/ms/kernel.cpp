@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "ms/sockets.hpp"
 #include "ms/world.hpp"
 #include "os/os.hpp"
 
@@ -42,6 +43,7 @@ void ModelKernel::begin() {
   ready.store(0, std::memory_order_relaxed);
   fds = {};
   clock_ns = 1;
+  ModelSocket::begin();
   threads_refused = 0;
   threads_there = 0;
   sysmon_thread = 0;
@@ -113,7 +115,6 @@ int epoll_del(int, int fd) noexcept {
   fds[static_cast<size_t>(fd)].wanted = 0;
   return 0;
 }
-void fd_close(int) noexcept {}
 long fd_read(int, void*, size_t n) noexcept {
   ready.fetch_and(~(1U << kWakeFd), std::memory_order_relaxed);
   return static_cast<long>(n);

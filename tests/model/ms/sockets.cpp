@@ -1,11 +1,14 @@
-// The kernel's side of poll(2). As in kernel.cpp it promises no order of the caller's memory.
+// The kernel's side of sockets and of poll(2). As in kernel.cpp it promises no order of the caller's memory.
 #include "ms/sockets.hpp"
+
+#include <sys/epoll.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "ms/world.hpp"
+#include "net/sys.hpp"
 #include "os/os.hpp"
 
 namespace gort {
@@ -16,6 +19,10 @@ constexpr uint32_t kReadable = 1;
 constexpr uint32_t kShut = 2;
 
 std::array<Atomic<uint32_t>, kFds> levels;
+// Whoever makes the step of levels may touch these.
+std::array<int, kFds> held;
+std::array<model::var<bool>, kFds>
+    closed;  // every use of a number must be known to whoever closes it
 
 Atomic<uint32_t>& level(int fd) {
   return levels[static_cast<size_t>(fd)];
@@ -31,7 +38,29 @@ uint32_t look(int fd) {
   return level(fd).fetch_or(0, std::memory_order_relaxed);
 }
 
+// Each use of a descriptor's number.
+void use(int fd) {
+  (void)look(fd);
+  model::check(!closed[static_cast<size_t>(fd)], "FD1: a descriptor is used that has been closed");
+}
+
 }  // namespace
+
+void ModelSocket::begin() {
+  held = {};
+  for (model::var<bool>& c : closed) c = false;
+}
+
+void ModelSocket::arrive(int fd, int bytes) {
+  (void)look(fd);
+  held[static_cast<size_t>(fd)] += bytes;
+  raise(fd, kReadable);
+  ModelKernel::event(fd, EPOLLIN);
+}
+
+bool ModelSocket::is_open(int fd) {
+  return !closed[static_cast<size_t>(fd)].raw();
+}
 
 void ModelSocket::data(int fd) {
   raise(fd, kReadable);
@@ -44,7 +73,29 @@ bool ModelSocket::is_shut(int fd) {
 namespace os {
 
 void fd_shutdown(int fd) noexcept {
+  use(fd);
   raise(fd, kShut);
+}
+
+void fd_close(int fd) noexcept {
+  if (fd == 0 || fd >= kFds) return;  // the poller's own
+  use(fd);
+  closed[static_cast<size_t>(fd)] = true;
+}
+
+long sock_recv(int fd, void*, size_t n) noexcept {
+  use(fd);
+  int& there = held[static_cast<size_t>(fd)];
+  if (there == 0) return -EAGAIN;
+  const int taken = std::min(there, static_cast<int>(n));
+  there -= taken;
+  if (there == 0) level(fd).fetch_and(~kReadable, std::memory_order_relaxed);
+  return taken;
+}
+
+long sock_send(int fd, const void*, size_t n) noexcept {
+  use(fd);
+  return static_cast<long>(n);
 }
 
 int poll_fd(int fd, FdWait what, int64_t ns) noexcept {
@@ -68,4 +119,19 @@ int poll_fd(int fd, FdWait what, int64_t ns) noexcept {
 }
 
 }  // namespace os
+
+// Listeners and connects: no model has any.
+namespace net::sys {
+
+int accept(int) noexcept {
+  return -EAGAIN;
+}
+int get_option(int, int, int, int*) noexcept {
+  return -ENOPROTOOPT;
+}
+int remote_address(int, sockaddr*, socklen_t*) noexcept {
+  return -ENOTCONN;
+}
+
+}  // namespace net::sys
 }  // namespace gort
