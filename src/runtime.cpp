@@ -282,10 +282,11 @@ runtime::~runtime() {
 }
 
 runtime::main_guard::main_guard() {
-  sched().main_runs.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: D4 in deadlock.cpp
+  // relaxed: D4 in deadlock.cpp; the fiber that follows is queued under Sched::lock.
+  sched().main_runs.fetch_add(1, std::memory_order_relaxed);
 }
 runtime::main_guard::~main_guard() {
-  sched().main_runs.fetch_sub(1, std::memory_order_seq_cst);  // seq_cst: D4 in deadlock.cpp
+  sched().main_runs.fetch_sub(1, std::memory_order_relaxed);  // relaxed: D4, its fiber has ended
 }
 
 uint64_t num_fibers() noexcept {

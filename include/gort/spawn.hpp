@@ -171,8 +171,9 @@ struct task_payload : task_state<T> {
       // Index 0.
     } catch (...) {
       self->result.template emplace<2>(std::current_exception());
-      // acq_rel: the later of the two sees what the earlier did.
-      if (self->marks.fetch_or(self->threw, std::memory_order_acq_rel) & self->detached) {
+      // release: of this and detach() the later one reports; detach() reads the result for that.
+      // unmodelled: what follows ends the process.
+      if (self->marks.fetch_or(self->threw, std::memory_order_release) & self->detached) {
         fiber_uncaught();
       }
     }
@@ -248,8 +249,8 @@ class [[nodiscard]] task {
   // Lets the fiber go on by itself. An exception that it ends by is then fatal, as in go().
   void detach() {
     need();
-    // acq_rel: as in task_payload::entry().
-    if (state_->marks.fetch_or(state_->detached, std::memory_order_acq_rel) & state_->threw) {
+    // acquire: as in task_payload::entry(). unmodelled: as there.
+    if (state_->marks.fetch_or(state_->detached, std::memory_order_acquire) & state_->threw) {
       try {
         std::rethrow_exception(std::get<2>(state_->result));
       } catch (...) {

@@ -382,7 +382,7 @@ TEST(SpawnModel, TokenAndRequest) {
 
 TEST(SpawnModel, Mutants) {
   expect_mutants_die(
-      {"spawn.cpp", "census.cpp", "census.hpp", "pools.cpp", "stop.cpp", "p.hpp", "port.cpp"},
+      {"spawn.cpp", "spawn.hpp", "census.cpp", "census.hpp", "pools.cpp", "stop.cpp", "p.hpp", "port.cpp"},
       {{{.random_runs = 300}, join_and_end},
        {{.random_runs = 300}, detach_and_end},
        {{.random_runs = 300}, end_and_reborn},

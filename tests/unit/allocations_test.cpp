@@ -98,7 +98,8 @@ TEST_F(AllocatesNothing, FibersAndTheirWaits) {
       done.wait();
       bool slept = false;
       task<void> busy = spawn([&] {
-        while (!slept) yield();  // an idle P could be given to another thread, which would have to be made
+        while (!slept)
+          yield();  // an idle P could be given to another thread, which would have to be made
       });
       sleep_for(std::chrono::microseconds(10));
       slept = true;
