@@ -381,24 +381,24 @@ TEST(SpawnModel, TokenAndRequest) {
 }
 
 TEST(SpawnModel, Mutants) {
-  expect_mutants_die(
-      {"spawn.cpp", "spawn.hpp", "census.cpp", "census.hpp", "pools.cpp", "stop.cpp", "p.hpp", "port.cpp"},
-      {{{.random_runs = 300}, join_and_end},
-       {{.random_runs = 300}, detach_and_end},
-       {{.random_runs = 300}, end_and_reborn},
-       {{.random_runs = 300}, stop_a_joiner},
-       {{.random_runs = 300}, let_go_of_a_payload},
-       {{.random_runs = 1'000}, asked_twice},
-       {{.random_runs = 300}, pools_on_first_use},
-       {{.preemptions = 1}, pool_and_walk},
-       {{.random_runs = 300}, born_while_all_stop},
-       {{.random_runs = 300}, reborn_while_all_stop},
-       {{.random_runs = 300}, end_while_asked},
-       {{.random_runs = 300}, last_end},
-       {{.random_runs = 300}, foreign_birth},
-       {{.random_runs = 300}, foreign_birth_abandoned},
-       {{.random_runs = 100}, drawers},
-       {{.random_runs = 300}, token_and_request}});
+  expect_mutants_die({"spawn.cpp", "spawn.hpp", "census.cpp", "census.hpp", "pools.cpp", "stop.cpp",
+                      "p.hpp", "port.cpp"},
+                     {{{.random_runs = 300}, join_and_end},
+                      {{.random_runs = 300}, detach_and_end},
+                      {{.random_runs = 300}, end_and_reborn},
+                      {{.random_runs = 300}, stop_a_joiner},
+                      {{.random_runs = 300}, let_go_of_a_payload},
+                      {{.random_runs = 1'000}, asked_twice},
+                      {{.random_runs = 300}, pools_on_first_use},
+                      {{.preemptions = 1}, pool_and_walk},
+                      {{.random_runs = 300}, born_while_all_stop},
+                      {{.random_runs = 300}, reborn_while_all_stop},
+                      {{.random_runs = 300}, end_while_asked},
+                      {{.random_runs = 300}, last_end},
+                      {{.random_runs = 300}, foreign_birth},
+                      {{.random_runs = 300}, foreign_birth_abandoned},
+                      {{.random_runs = 100}, drawers},
+                      {{.random_runs = 300}, token_and_request}});
 }
 
 }  // namespace
