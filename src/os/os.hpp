@@ -120,7 +120,7 @@ const char* thread_backend_reason() noexcept;  // why, in one line, for stats() 
 // Learns and checks the back end now. `forced`: "clone", "pthread" or empty. False with *error set
 // when it cannot be had, or another one was chosen before. The first call (or newosproc) decides.
 bool choose_thread_backend(std::string_view forced, std::string* error);
-int count_threads() noexcept;  // threads of this process (/proc/self/task), or -errno
+int count_threads() noexcept;  // threads of this process, one that is ending too; or -errno
 
 // ---- Memory (mem.cpp) ---------------------------------------------------------------------------
 

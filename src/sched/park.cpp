@@ -81,15 +81,13 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
   // D3: who is counted sleeps for certain. With a lock that is so before it can be woken; a commit may still
   // refuse, so there the count comes behind it, and may be one short until then.
   if (w.lock != nullptr) {
-    // relaxed: as in ready_thread().
-    if (g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_relaxed);
+    if (g->thread_counted) foreign_parked.parks();
     chaos_point(ChaosPoint::thread_parking);
     w.lock->unlock_for_parked();
   } else {
     chaos_point(ChaosPoint::thread_parking);
     asleep = w.commit(&w);
-    // relaxed: as in ready_thread().
-    if (asleep && g->thread_counted) foreign_parked.fetch_add(1, std::memory_order_relaxed);
+    if (asleep && g->thread_counted) foreign_parked.parks();
   }
   chaos_point(ChaosPoint::thread_unlocked);
   while (asleep) {
@@ -113,9 +111,7 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
 }
 
 void ready_thread(G* g) noexcept {
-  // relaxed: D3. Who counts the threads and finds this one gone knows of its end, and of this before it; an M has
-  // taken Sched::lock since.
-  if (g->thread_counted) foreign_parked.fetch_sub(1, std::memory_order_relaxed);
+  if (g->thread_counted) foreign_parked.is_woken();  // D3
   Atomic<uint32_t>* word = &g->thread_word;
   chaos_point(ChaosPoint::thread_waking);
   // release: pairs with park_thread(). The stand-in may be reused from here on; it is never freed,

@@ -6,7 +6,7 @@
 namespace gort {
 
 constinit Atomic<Sched*> live_sched{nullptr};
-constinit Atomic<int> foreign_parked{0};
+constinit ForeignParked foreign_parked;
 constinit Atomic<bool> open_for_visitors{false};
 constinit Atomic<int> Visitor::count{0};
 

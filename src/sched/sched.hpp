@@ -93,10 +93,27 @@ struct Sched {
   Note sysmon_note;
 };
 
-// Foreign threads asleep in our objects without a time limit. Raised by the thread before it can be
-// woken, lowered by its waker before the wake-up, so that a thread that is about to run counts as
-// alive (D3 in deadlock.cpp). Not part of Sched: a thread may sleep across runtimes.
-extern Atomic<int> foreign_parked;
+// Foreign threads asleep in our objects without a time limit, and how often one was woken (D3 in deadlock.cpp). Raised
+// by the thread, lowered by its waker before the wake-up, so that a thread that is about to run counts as alive. Not
+// part of Sched: a thread may sleep across runtimes.
+class ForeignParked {
+ public:
+  // relaxed: who counts the threads and finds one of them gone knows of its end, and of what was before it; who looks by
+  // now() sees the newest.
+  void parks() noexcept { word_.fetch_add(1, std::memory_order_relaxed); }
+  // relaxed: as in parks().
+  void is_woken() noexcept { word_.fetch_add(kWake - 1, std::memory_order_relaxed); }
+  // Equal words: nobody was woken or has gone to sleep between them.
+  // relaxed: it changes nothing, and reads the newest because it might.
+  [[nodiscard]] uint64_t now() noexcept { return word_.fetch_add(0, std::memory_order_relaxed); }
+  // May be one short for a moment, even negative (park_thread).
+  [[nodiscard]] static int asleep(uint64_t word) noexcept { return static_cast<int>(word % kWake); }
+
+ private:
+  static constexpr uint64_t kWake = uint64_t{1} << 32;
+  Atomic<uint64_t> word_{0};
+};
+extern ForeignParked foreign_parked;
 
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
 extern Atomic<Sched*> live_sched;

@@ -1,8 +1,6 @@
-// /proc/self/cmdline and the records of /proc/self/task. The input is either; and a number of threads
-// with it, from which records are made.
-#include <dirent.h>
-
-#include <cstring>
+// /proc/self/cmdline and /proc/self/stat. The input is either; and a number of threads with a program's name, from
+// which a text of stat is made.
+#include <cerrno>
 
 #include "fuzz.hpp"
 #include "os/linux/internal.hpp"
@@ -24,29 +22,20 @@ void check_arguments(std::string_view text) {
   require(os::split_arguments(joined) == arguments, "join and split", text);
 }
 
-std::string record(const std::string& name) {
-  constexpr size_t kHeadBytes = offsetof(dirent64, d_name);
-  std::string out(kHeadBytes, '\0');
-  out.append(name).push_back('\0');
-  out.resize((out.size() + 7) / 8 * 8);  // the kernel's alignment
-  const auto bytes = static_cast<unsigned short>(out.size());
-  std::memcpy(out.data() + offsetof(dirent64, d_reclen), &bytes, sizeof bytes);
-  return out;
-}
-
-void check_task(Input input) {
-  const int threads = input.byte() % 64;  // two buffers of count_threads()
+// What stands behind the name can be cut anywhere, and the name can be anything.
+void check_stat(Input input) {
+  const int threads = 1 + input.byte();
   const std::string_view garbage = input.rest();
-  const int of_garbage = os::count_task_entries(garbage);
-  require(of_garbage >= 0 && static_cast<size_t>(of_garbage) <= garbage.size() / 20,
-          "no more threads than records have room", garbage);
+  const int of_garbage = os::parse_stat_threads(garbage);
+  require(of_garbage > 0 || of_garbage == -EINVAL, "a number of threads, or none", garbage);
 
-  std::string good = record(".") + record("..");
-  for (int i = 0; i < threads; ++i) good += record(std::to_string(1000 + i));
-  require(os::count_task_entries(good) == threads, "every thread is counted once", good);
-  // What follows whole records cannot take any of them away.
-  require(os::count_task_entries(good + std::string(garbage)) == threads + of_garbage,
-          "the records of both", garbage);
+  std::string name(garbage.substr(0, 64));
+  std::string good = "1234 (" + name + ") S";
+  for (int i = 0; i < 16; ++i) good += " -" + std::to_string(i);
+  good += " " + std::to_string(threads);
+  const std::string whole = good + " 0 123456 18446744073709551615 0";
+  require(os::parse_stat_threads(whole) == threads, "the 18th field behind the name", whole);
+  require(os::parse_stat_threads(good) == -EINVAL, "a number that may have been cut", good);
 }
 
 }  // namespace
@@ -54,6 +43,6 @@ void check_task(Input input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   gort::fuzz::check_arguments({reinterpret_cast<const char*>(data), size});
-  gort::fuzz::check_task({data, size});
+  gort::fuzz::check_stat({data, size});
   return 0;
 }

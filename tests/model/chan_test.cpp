@@ -30,7 +30,7 @@ struct Chan {
   explicit Chan(size_t capacity = 0) : core(detail::chan_make(capacity, detail::ops_of<Item>)) {}
   ~Chan() {
     if (core != nullptr) check(detail::chan_size(core) == 0, "all that was sent was received");
-    check(foreign_parked.load(std::memory_order_relaxed) == 0,
+    check(ForeignParked::asleep(foreign_parked.now()) == 0,
           "who was woken does not count as asleep");
     release();
   }

@@ -30,8 +30,7 @@ struct Left {
 };
 
 void check_nobody_asleep() {
-  check(foreign_parked.load(std::memory_order_relaxed) == 0,
-        "who was woken does not count as asleep");
+  check(ForeignParked::asleep(foreign_parked.now()) == 0, "who was woken does not count as asleep");
 }
 
 // B3: the thread finds the end, or the end finds it.

@@ -51,7 +51,7 @@ inline void wait_for_waiters(int n, const void* object) {
 // of a program.
 inline void check_all_over(const void* object) {
   model::check(waiters_of(object) == 0, "nobody is queued any more");
-  model::check(foreign_parked.load(std::memory_order_relaxed) == 0,
+  model::check(ForeignParked::asleep(foreign_parked.now()) == 0,
                "who was woken does not count as asleep");
 }
 

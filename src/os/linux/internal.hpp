@@ -80,9 +80,8 @@ int count_cpus(std::span<const unsigned long> mask) noexcept;
 
 // ---- thread.cpp ---------------------------------------------------------------------------------
 
-// Pure: the threads among what getdents64 gave of /proc/self/task. A record that does not fit into
-// what is left ends the count.
-int count_task_entries(std::span<const char> records) noexcept;
+// Pure: num_threads in the text of /proc/self/stat, or -EINVAL.
+int parse_stat_threads(std::string_view text) noexcept;
 
 // ---- fence.cpp ----------------------------------------------------------------------------------
 

@@ -337,6 +337,31 @@ void foreign_need_not_wait() {
   world.finish();
 }
 
+// D3: a thread and a fiber wake each other, while another M looks: what it sees one after the other was never so at once.
+void foreign_back_and_forth() {
+  MsWorld world(2);
+  world.look_for_deadlocks(no_deadlock);
+  Slot first;
+  Slot theirs;
+  Slot second;
+  MsFiber a([&] {
+    first.wait();
+    theirs.wake();
+    second.wait();
+  });
+  world.born(a);
+  world.put(0, a);
+  ForeignThread foreign([&] {
+    first.wake();
+    theirs.wait();
+    second.wake();
+  });
+  world.start();
+  a.join();
+  foreign.join();
+  world.finish();
+}
+
 // D3: a thread wakes another, and ends; that one wakes the fiber.
 void foreign_wakes_foreign() {
   MsWorld world(1);
@@ -351,6 +376,27 @@ void foreign_wakes_foreign() {
     theirs.wait();
     slot.wake();
   });
+  world.start();
+  a.join();
+  first.join();
+  second.join();
+  world.finish();
+}
+
+// D3: one that was asleep is woken and ends between the two counts; who woke it goes on.
+void foreign_ends_between_counts() {
+  MsWorld world(1);
+  world.look_for_deadlocks(no_deadlock);
+  Slot slot;
+  Slot theirs;
+  MsFiber a([&] { slot.wait(); });
+  world.born(a);
+  world.put(0, a);
+  ForeignThread first([&] {
+    theirs.wake();
+    slot.wake();
+  });
+  ForeignThread second([&] { theirs.wait(); });
   world.start();
   a.join();
   first.join();
@@ -414,6 +460,8 @@ const std::vector<std::pair<const char*, void (*)()>>& programs() {
       {"ForeignWasWoken", foreign_was_woken},
       {"ForeignNeedNotWait", foreign_need_not_wait},
       {"ForeignWakesForeign", foreign_wakes_foreign},
+      {"ForeignBackAndForth", foreign_back_and_forth},
+      {"ForeignEndsBetweenCounts", foreign_ends_between_counts},
       {"SysmonPolls", sysmon_polls},
       {"BirthUnderWay", birth_under_way},
   };

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "os/linux/glibc_thread_layout.hpp"
+#include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 #include "unit/os/thread_fixture.hpp"
 
@@ -388,6 +389,51 @@ TEST(ThreadCount, FollowsThreads) {
   threads.start_all([&](int) { done.wait(); });
   EXPECT_EQ(count_threads(), before + kThreads);
   done.count_down();
+}
+
+// D3: no thread is missed because another one ends in the meantime.
+TEST(ThreadCount, IsNeverTooLow) {
+  std::thread([] {}).join();
+  const int before = count_threads();
+  std::atomic<bool> over{false};
+  std::atomic<int> generation{0};
+  std::atomic<int> too_low{0};
+  std::thread counter([&] {
+    while (!over) too_low += count_threads() < before + 2 ? 1 : 0;
+  });
+  // One at least is always there: the next is made before the last one ends.
+  const auto wait_for = [&generation](int g) {
+    return [&generation, g] {
+      while (generation.load() < g) std::this_thread::yield();
+    };
+  };
+  constexpr int kGenerations = 1000;
+  std::thread last(wait_for(1));
+  for (int g = 1; g < kGenerations; ++g) {
+    std::thread next(wait_for(g + 1));
+    generation = g;
+    last.join();
+    last = std::move(next);
+  }
+  over = true;
+  counter.join();
+  generation = kGenerations;
+  last.join();
+  EXPECT_EQ(too_low, 0);
+}
+
+TEST(ThreadCount, InTheTextOfStat) {
+  const std::string head = "42 (a) S 1 42 42 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 ";
+  EXPECT_EQ(parse_stat_threads(head + "7 0 12345 0"), 7);
+  EXPECT_EQ(
+      parse_stat_threads("42 (a) b) 1 2 3) S 1 42 42 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 31 0 "),
+      31);
+  for (const char* tail : {"", "7", "0 0", "-1 0", "x 0", "99999999999 0"}) {
+    EXPECT_EQ(parse_stat_threads(head + tail), -EINVAL) << tail;
+  }
+  EXPECT_EQ(parse_stat_threads(""), -EINVAL);
+  EXPECT_EQ(parse_stat_threads("42 (a) S 1 2"), -EINVAL);
+  EXPECT_EQ(parse_stat_threads("42 a S 1 42 42 0 -1 4194304 98 0 0 0 0 0 0 0 20 0 7 0"), -EINVAL);
 }
 
 // ---- The self-check, with a wrong idea of glibc
