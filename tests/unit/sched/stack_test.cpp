@@ -403,6 +403,7 @@ TEST(StackPool, TwoThreadsTakeAndGiveWhileAThirdScavengesAndLooks) {
   StackPool pool(64 << 10);
   std::atomic<int> running{2};
   std::atomic<int> stolen{0};
+  std::atomic<size_t> seen_max{0};
   const auto work = [&](uint64_t me) {
     std::mt19937_64 random(seed + me);
     std::vector<std::byte*> held;
@@ -412,6 +413,7 @@ TEST(StackPool, TwoThreadsTakeAndGiveWhileAThirdScavengesAndLooks) {
           if (owner_of(end).exchange(me, std::memory_order_relaxed) != 0) stolen++;
           held.push_back(end);
         }
+        while (!held.empty() && seen_max.load() == 0) os::osyield();  // the third has begun to look
       } else {
         const size_t n = std::min<size_t>(held.size(), random() % 20);
         const auto slots = std::span(held).last(n);
@@ -428,19 +430,18 @@ TEST(StackPool, TwoThreadsTakeAndGiveWhileAThirdScavengesAndLooks) {
   };
   std::thread a(work, 1);
   std::thread b(work, 2);
-  size_t seen_max = 0;
   while (running.load() != 0) {
     pool.scavenge(50);
     size_t seen = 0;
     pool.for_each(
         [&](std::byte* end) { seen += owner_of(end).load(std::memory_order_relaxed) <= 2; });
-    seen_max = std::max(seen_max, seen);
+    seen_max = std::max(seen_max.load(), seen);
     os::osyield();
   }
   a.join();
   b.join();
   EXPECT_EQ(stolen.load(), 0);
-  EXPECT_GT(seen_max, 0u);
+  EXPECT_GT(seen_max.load(), 0u);
   const StackStats stats = pool.stats();
   EXPECT_EQ(stats.slots_out, 0u);
   EXPECT_LE(stats.slots_warm + stats.slots_cold, stats.slots_reserved);
