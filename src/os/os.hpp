@@ -84,6 +84,59 @@ inline void fence_light() noexcept {
 }
 void fence_heavy() noexcept;
 
+// ---- Signals (signal.cpp) -----------------------------------------------------------------------
+//
+// As the kernel sees them: a set of signals is 64 bits, signal 1 the lowest; 32 and 33 are libc's own. Everything here may
+// be called in a handler.
+
+constexpr uint64_t signal_bit(int sig) noexcept {
+  return uint64_t{1} << (sig - 1);
+}
+inline constexpr uint64_t kAllButLibcSignals = ~(signal_bit(32) | signal_bit(33));
+
+// The kernel's struct sigaction. `handler` is also SIG_DFL or SIG_IGN, as a pointer.
+struct SignalAction {
+  void (*handler)(int sig, void* info, void* context) = nullptr;
+  unsigned long flags = 0;
+  void (*restorer)() = nullptr;
+  uint64_t mask = 0;  // blocked while the handler runs, beside the signal itself
+};
+// The kernel's stack_t.
+struct AltStack {
+  void* low = nullptr;
+  int flags = 0;  // of an old one: 1: the thread runs on it, 2: there is none
+  size_t bytes = 0;
+};
+
+// 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. An action with a handler gets our
+// restorer where the processor needs one; null pointers leave out what they are for.
+int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
+// Where handlers with SA_ONSTACK run on this thread. -EPERM: it runs there now; -ENOMEM: too small for this processor.
+int sigaltstack(const AltStack* stack, AltStack* old) noexcept;
+// `how` is SIG_BLOCK, SIG_UNBLOCK or SIG_SETMASK.
+int rtsigprocmask(int how, const uint64_t* set, uint64_t* old) noexcept;
+// Sets this thread's mask and returns the old one.
+uint64_t sigprocmask(uint64_t mask) noexcept;
+// To one thread of this process. -ESRCH: it has ended.
+int tgkill(int tid, int sig) noexcept;
+int raise(int sig) noexcept;      // to this thread
+int raiseproc(int sig) noexcept;  // to the process, whichever of its threads may take it
+
+// ---- Timers that send signals (timer.cpp) --------------------------------------------------------
+
+using TimerId = int;
+enum class TimerClock : uint8_t { monotonic, thread_cpu };
+
+// A timer that sends `sig` to thread `tid` of this process, not armed; thread_cpu is the clock of who calls it, and
+// ticks only while that thread runs. 0 or -errno: -EAGAIN, -ENOMEM: the user has no more (RLIMIT_SIGPENDING).
+int timer_create(TimerClock clock, int tid, int sig, TimerId* timer) noexcept;
+// First after `first_ns` (0: never), then every `period_ns` (0: no more). A tick that is late is one tick.
+int timer_settime(TimerId timer, int64_t first_ns, int64_t period_ns) noexcept;
+int timer_delete(TimerId timer) noexcept;
+// The process's ITIMER_PROF: SIGPROF to whichever thread runs, each time the process has used so much processor
+// time, precise to a microsecond; 0: off.
+int setitimer(int64_t period_ns) noexcept;
+
 // ---- Threads (thread.cpp) -----------------------------------------------------------------------
 
 enum class ThreadBackend : uint8_t { none, clone, pthread };

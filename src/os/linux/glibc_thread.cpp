@@ -122,9 +122,9 @@ const GlibcLayout& glibc_layout() noexcept {
 
 bool glibc_thread_learn(std::string& why) {
   if (learned.start_thread != nullptr) return true;
-  const uint64_t old_mask = signal_mask_set(kAllButLibcSignals);  // probes run no user's handler
+  const uint64_t old_mask = sigprocmask(kAllButLibcSignals);  // probes run no user's handler
   why = learn_once();
-  signal_mask_set(old_mask);
+  sigprocmask(old_mask);
   return why.empty();
 }
 

@@ -212,7 +212,7 @@ int create_probe(pthread_t& thread, const GlibcStack& stack, Probe& probe) {
 }  // namespace
 
 uint64_t glibc_probe_mask() noexcept {
-  return kAllButLibcSignals & ~(uint64_t{1} << (SIGURG - 1));
+  return kAllButLibcSignals & ~signal_bit(SIGURG);
 }
 
 bool glibc_wait(bool (*done)(void*), void* context) noexcept {

@@ -76,13 +76,13 @@ int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg
   // relaxed: the thread that could read it does not exist yet, and its start publishes everything.
   os.tid.store(0, std::memory_order_relaxed);
   os.thread.store(nullptr, std::memory_order_relaxed);
-  const uint64_t old_mask = signal_mask_set(kAllButLibcSignals);  // TH4
+  const uint64_t old_mask = sigprocmask(kAllButLibcSignals);  // TH4
   os.creator_mask = old_mask;
   Attempt attempt{backend, os, stack_bytes == 0 ? kThreadStackBytes : stack_bytes};
   const int error = retry_on_eagain(attempt_once, &attempt, pause_ns);
   // TH2: os is not ours any more, unless the attempt has failed.
   if (error != 0) os.backend = ThreadBackend::none;
-  signal_mask_set(old_mask);
+  sigprocmask(old_mask);
   return error;
 }
 
@@ -109,7 +109,7 @@ void minit(mOS& os) noexcept {
   if (os.backend == ThreadBackend::none) {
     os.timer_slack_ns = std::max(slack, 0);  // a borrowed thread keeps its mask and gets this back
   } else {
-    signal_mask_set(os.creator_mask & kAllButLibcSignals);
+    sigprocmask(os.creator_mask & kAllButLibcSignals);
   }
   // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
   os.tid.store(gettid(), std::memory_order_release);
@@ -135,12 +135,6 @@ void mdestroy(mOS& os) noexcept {
   os.thread.store(nullptr, std::memory_order_relaxed);
   os.tid.store(0, std::memory_order_relaxed);
   os.backend = ThreadBackend::none;
-}
-
-uint64_t signal_mask_set(uint64_t mask) noexcept {
-  uint64_t old = 0;
-  raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &old, sizeof mask);
-  return old;
 }
 
 // Not by listing /proc/self/task: a thread that ends while the kernel stands at it ends the list, and those behind it

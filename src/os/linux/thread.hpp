@@ -75,9 +75,4 @@ ThreadSurroundings thread_surroundings() noexcept;
 // Pure: "" when the clone back end may be tried, else why not.
 const char* clone_obstacle(const ThreadSurroundings& around) noexcept;
 
-// Every signal but libc's own, in the kernel's form; and the old mask of this thread.
-inline constexpr uint64_t kAllButLibcSignals =
-    ~((uint64_t{1} << (32 - 1)) | (uint64_t{1} << (33 - 1)));
-uint64_t signal_mask_set(uint64_t mask) noexcept;
-
 }  // namespace gort::os

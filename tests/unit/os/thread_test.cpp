@@ -59,7 +59,7 @@ TEST_P(Thread, SignalsAreBlockedUntilMinitAndThenAsTheCreatorHadThem) {
     mOS os;
     uint64_t before = 0, after = 0;
   } seen;
-  const uint64_t old = signal_mask_set(bit(SIGUSR2));  // a mask that can be told from others
+  const uint64_t old = sigprocmask(bit(SIGUSR2));  // a mask that can be told from others
   const int error = newosproc_on(
       GetParam(), seen.os,
       [](void* arg) {
@@ -70,7 +70,7 @@ TEST_P(Thread, SignalsAreBlockedUntilMinitAndThenAsTheCreatorHadThem) {
       },
       &seen, 0);
   EXPECT_EQ(current_mask(), bit(SIGUSR2));
-  signal_mask_set(old);
+  sigprocmask(old);
   ASSERT_EQ(error, 0);
   mdestroy(seen.os);
   // The kernel never lets SIGKILL and SIGSTOP be blocked.
@@ -273,7 +273,7 @@ TEST(Thread0, IsAPthreadAndReportsEagain) {
 TEST(ThreadBorrowed, MinitAndUnminitLeaveItAsItWas) {
   std::thread borrowed([] {
     const int slack_ns = prctl(PR_GET_TIMERSLACK);
-    const uint64_t mask = signal_mask_set(bit(SIGUSR2));
+    const uint64_t mask = sigprocmask(bit(SIGUSR2));
     mOS os;
     minit(os);
     EXPECT_EQ(os.tid.load(std::memory_order_relaxed), gettid());
@@ -282,7 +282,7 @@ TEST(ThreadBorrowed, MinitAndUnminitLeaveItAsItWas) {
     EXPECT_EQ(os.tid.load(std::memory_order_relaxed), 0);
     EXPECT_EQ(prctl(PR_GET_TIMERSLACK), slack_ns);
     mdestroy(os);  // not ours to wait for
-    signal_mask_set(mask);
+    sigprocmask(mask);
   });
   borrowed.join();
 }
@@ -452,9 +452,9 @@ class SelfCheck : public testing::Test {
   }
 
   std::string probe() {
-    const uint64_t old = signal_mask_set(kAllButLibcSignals);
+    const uint64_t old = sigprocmask(kAllButLibcSignals);
     std::string wrong = glibc_probe(layout_, stack_, entry_);
-    signal_mask_set(old);
+    sigprocmask(old);
     return wrong;
   }
 

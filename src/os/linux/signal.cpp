@@ -1,0 +1,80 @@
+// signal: what the signal layer and the threads need of the kernel. Implements the section "Signals" of os.hpp.
+//
+// Straight to the kernel: libc hides 32 and 33, and wraps handlers on some systems.
+#include <csignal>
+#include <cstddef>
+
+#include "os/linux/syscall.hpp"
+#include "os/os.hpp"
+
+// What the kernel lets a handler return to. gdb and the unwinders know a signal's frame by exactly these two
+// instructions in a place that no unwind table describes. The nop belongs to that place: an unwinder looks up the
+// byte before a return address. aarch64 has the same in its vDSO.
+#if defined(__x86_64__)
+asm(R"(
+  .text
+  .balign 16
+  nop
+  .globl sigreturn__sigaction
+  .hidden sigreturn__sigaction
+  .type sigreturn__sigaction, @function
+sigreturn__sigaction:
+  movq $15, %rax
+  syscall
+  .size sigreturn__sigaction, .-sigreturn__sigaction
+)");
+extern "C" void sigreturn__sigaction();
+#endif
+
+namespace gort::os {
+
+// The kernel's layouts.
+static_assert(offsetof(SignalAction, mask) == 3 * sizeof(long) && sizeof(SignalAction) == 32);
+static_assert(offsetof(AltStack, flags) == offsetof(stack_t, ss_flags) &&
+              offsetof(AltStack, bytes) == offsetof(stack_t, ss_size) &&
+              sizeof(AltStack) == sizeof(stack_t));
+
+int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept {
+  SignalAction with_restorer;
+#if defined(__x86_64__)
+  constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER
+  if (action != nullptr) {
+    with_restorer = *action;
+    with_restorer.flags |= kRestorer;
+    with_restorer.restorer = sigreturn__sigaction;
+    action = &with_restorer;
+  }
+#else
+  (void)with_restorer;
+#endif
+  return static_cast<int>(
+      raw_syscall(SYS_rt_sigaction, sig, action, old, sizeof(SignalAction::mask)));
+}
+
+int sigaltstack(const AltStack* stack, AltStack* old) noexcept {
+  return static_cast<int>(raw_syscall(SYS_sigaltstack, stack, old));
+}
+
+int rtsigprocmask(int how, const uint64_t* set, uint64_t* old) noexcept {
+  return static_cast<int>(raw_syscall(SYS_rt_sigprocmask, how, set, old, sizeof *set));
+}
+
+uint64_t sigprocmask(uint64_t mask) noexcept {
+  uint64_t old = 0;
+  rtsigprocmask(SIG_SETMASK, &mask, &old);
+  return old;
+}
+
+int tgkill(int tid, int sig) noexcept {
+  return static_cast<int>(raw_syscall(SYS_tgkill, getpid(), tid, sig));
+}
+
+int raise(int sig) noexcept {
+  return tgkill(gettid(), sig);
+}
+
+int raiseproc(int sig) noexcept {
+  return static_cast<int>(raw_syscall(SYS_kill, getpid(), sig));
+}
+
+}  // namespace gort::os
