@@ -17,6 +17,7 @@ closed_channel::closed_channel() : std::logic_error("gort: the channel is closed
 closed_channel::~closed_channel() = default;
 
 void yield() noexcept {
+  const Region in;
   yield_fiber();
 }
 
@@ -28,15 +29,18 @@ G* this_g() noexcept {
 
 void sleep_until_ns(int64_t steady_ns) {
   if (steady_ns <= os::nanotime()) return;
+  const Region in;
   chaos_preempt();
   if (stop_pending()) deliver_stop();
   if (gort::sleep_until_ns(steady_ns) == WakeCause::stopped) deliver_stop();
 }
 
 bool enter_blocking() noexcept {
+  const Region in;
   return gort::enter_blocking();
 }
 void leave_blocking() noexcept {
+  const Region in;
   gort::leave_blocking();
 }
 

@@ -29,16 +29,20 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/region.hpp"
 #include "sched/report.hpp"
 #include "sched/sched.hpp"
 #include "sched/spawn.hpp"
 #include "sched/stop.hpp"
 #include "sched/sysmon.hpp"
+#include "signal/signal.hpp"
 
 namespace gort {
 namespace {
 
-constexpr int kThreadsDefault = 10'000;  // as in Go
+constexpr int kThreadsDefault = 10'000;                                      // as in Go
+constexpr std::chrono::microseconds kSlice = std::chrono::milliseconds(10);  // the same
+constexpr std::chrono::microseconds kSliceMin{100};
 constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
 constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
 
@@ -55,6 +59,9 @@ void check_options(const options& o) {
   if (o.stack_size > kStackMax) {
     throw std::invalid_argument("gort: options.stack_size must be at most 1 GiB");
   }
+  if (o.slice.count() < 0 || (o.slice.count() != 0 && o.slice < kSliceMin)) {
+    throw std::invalid_argument("gort: options.slice must be at least 100 us, or 0 (automatic)");
+  }
   if (o.max_threads < 0) {
     throw std::invalid_argument("gort: options.max_threads must not be negative");
   }
@@ -67,12 +74,23 @@ options complete(options o) {
   if (o.stack_size == 0) o.stack_size = StackPool::kDefaultStackBytes;
   o.stack_size = std::bit_ceil(std::max(o.stack_size, kStackMin));
   if (o.max_threads == 0) o.max_threads = env.max_threads != 0 ? env.max_threads : kThreadsDefault;
+  if (o.slice.count() == 0) {
+    const auto it = env.debug.find("slice");
+    if (it != env.debug.end()) o.slice = std::chrono::microseconds(std::stoll(it->second));
+  }
   o.procs = std::min(o.procs, kMaxProcs);
   return o;
 }
 
 void apply_debug(Sched& s) {
   const auto& debug = os::settings().debug;
+  if (const auto it = debug.find("asyncpreempt"); it != debug.end()) {
+    if (it->second == "0") s.tick_ns = 0;
+    if (it->second == "1" && s.tick_ns == 0)
+      s.tick_ns = std::chrono::nanoseconds(kSlice).count() / 2;
+  }
+  if (kSanitizerThreads != 0)
+    s.tick_ns = 0;  // ThreadSanitizer delays signals until the thread calls libc
   if (const auto it = debug.find("schedtrace"); it != debug.end()) {
     s.schedtrace_ns = std::stoll(it->second) * 1'000'000;
   }
@@ -161,6 +179,7 @@ void start_sched(const options& wish) {
     auto s = std::make_unique<Sched>();
     s->max_threads = o.max_threads;
     s->stack_bytes = o.stack_size;
+    s->tick_ns = std::chrono::nanoseconds(o.slice).count() / 2;
     apply_debug(*s);
     start_chaos();
     make_procs(*s, o.procs);
@@ -178,7 +197,13 @@ void start_sched(const options& wish) {
   }
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
-  if (const int error = start_sysmon(); error != 0) {
+  int error = start_sysmon();
+  if (error == 0 && s.tick_ns != 0) {
+    error = start_spares();
+    if (error != 0) stop_sysmon();
+    if (error == 0) error = initsig();
+  }
+  if (error != 0) {
     const std::string threads = std::to_string(os::count_threads());
     release(s);
     throw std::system_error(-error, std::system_category(),
@@ -196,6 +221,10 @@ void end_sched() noexcept {
   Sched& s = sched();
   join_ms(s);
   stop_sysmon();
+  if (s.tick_ns != 0) {
+    stop_spares();
+    finisig();
+  }
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
@@ -209,7 +238,10 @@ void end_sched() noexcept {
 // The calling thread becomes an M with a P.
 M* enter_main_m(Sched& s) {
   M* m = new M;
+  m->os.tick_ns = s.tick_ns;
+  if (s.tick_ns != 0 && os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
   m_enter(m);
+  if (m->os.tick_ns != 0) os::minit(m->os);
   {
     LockGuard guard(s.lock);
     m->id = s.m_count++;
@@ -253,6 +285,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     } catch (...) {
       // relaxed: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_relaxed);
+      if (m->os.tick_ns != 0) os::unminit(m->os);
       set_current_m(nullptr);
       end_sched();
       throw;
@@ -262,6 +295,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   open_door();  // this M has its P, and nothing can fail any more
   fiber_start(f.g, MainCall::entry);
   schedule_loop(m);
+  if (m->os.tick_ns != 0) os::unminit(m->os);
   m_leave();
   end_sched();
 }
@@ -317,9 +351,11 @@ runtime_stats stats() {
     r.steals += p.counters.steals.get();
     r.parks += p.counters.parks.get();
     r.wakes += p.counters.wakes.get();
+    r.preemptions += p.counters.preempts.get();
     r.procs.push_back({p.runq.size()});
   }
   {
+    const Region in;
     LockGuard guard(s.lock);
     r.spawned += s.foreign_spawned.get();
     r.handoffs = s.handoffs.get();
@@ -327,7 +363,9 @@ runtime_stats stats() {
     for (const M* m = s.idle_m; m != nullptr; m = m->idle_next) ++r.idle_threads;
     if (s.poller_m != nullptr) ++r.idle_threads;
   }
+  Region in;
   const StackTotals stacks = stack_totals();
+  in.leave();
   r.stack_bytes_reserved = stacks.reserved_bytes;
   r.stack_bytes_resident = stacks.resident_bytes;
   r.guard = stacks.guard;

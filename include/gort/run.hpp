@@ -28,6 +28,11 @@ struct options {
   // Most OS threads at once, those blocked in blocking() included. Automatic: GORT_MAX_THREADS,
   // else 10,000.
   int max_threads = 0;
+  // Processor time that a fiber may use in a row while others wait for their turn; then it is interrupted, wherever it
+  // is. At least 100 us; signals of processor time come with the kernel's tick, so a slice is at least as long as that
+  // (4 ms at 250 Hz). Automatic: GORT_DEBUG=slice=<microseconds>us, or 10 ms with GORT_DEBUG=asyncpreempt=1; else
+  // fibers are not interrupted.
+  std::chrono::microseconds slice{0};
 
   // The automatic values made explicit, from the environment and the machine. A malformed GORT_*
   // variable is reported once on stderr and ignored.

@@ -9,6 +9,7 @@
 
 #include "net/sys.hpp"
 #include "os/os.hpp"
+#include "sched/region.hpp"
 
 namespace gort::net::detail {
 namespace {
@@ -99,6 +100,7 @@ long Fd::transfer(PollMode mode, size_t bytes, Call&& call) {
 }
 
 long Fd::read_some(void* to, size_t bytes) {
+  const Region in;
   const Turn turn(*this, PollMode::read);
   if (turn.error() != 0) return turn.error();
   // Zero bytes must not look like the end of the stream, nor wait.
@@ -108,6 +110,7 @@ long Fd::read_some(void* to, size_t bytes) {
 }
 
 long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
+  const Region in;
   const Turn turn(*this, PollMode::read);
   if (turn.error() != 0) return turn.error();
   while (*done < bytes) {
@@ -120,6 +123,7 @@ long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
 }
 
 long Fd::write_some(const void* from, size_t bytes) {
+  const Region in;
   const Turn turn(*this, PollMode::write);
   if (turn.error() != 0) return turn.error();
   if (bytes == 0) {
@@ -129,6 +133,7 @@ long Fd::write_some(const void* from, size_t bytes) {
 }
 
 long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
+  const Region in;
   const Turn turn(*this, PollMode::write);
   if (turn.error() != 0) return turn.error();
   while (*done < bytes) {
@@ -141,6 +146,7 @@ long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
 }
 
 long Fd::accept() {
+  const Region in;
   const Turn turn(*this, PollMode::read);
   if (turn.error() != 0) return turn.error();
   for (int gone = 0;;) {
@@ -155,6 +161,7 @@ long Fd::accept() {
 }
 
 long Fd::finish_connect() {
+  const Region in;
   const Turn turn(*this, PollMode::write);
   if (turn.error() != 0) return turn.error();
   for (;;) {
@@ -172,6 +179,7 @@ long Fd::finish_connect() {
 }
 
 int Fd::set_deadline(PollMode mode, int64_t when_ns) noexcept {
+  const Region in;
   const Ref ref(*this);
   if (!ref.held()) return kClosed;
   netpoll_set_deadline(poll_, mode, when_ns);
@@ -234,6 +242,7 @@ int Fd::queue_for_turn(PollMode mode) {
 }
 
 void Fd::pass_turn(PollMode mode) noexcept {
+  const Region in;
   uint64_t word = word_.load(std::memory_order_relaxed);  // relaxed: checked by the exchange
   do {
     if ((word & queued_bit(mode)) != 0) return pass_turn_on(mode);
@@ -296,6 +305,7 @@ bool Fd::take_ref() noexcept {
 }
 
 void Fd::drop_ref() noexcept {
+  const Region in;
   // acq_rel: as in pass_turn().
   if (word_.fetch_sub(kRef, std::memory_order_acq_rel) < 2 * kRef) last_out();
 }
@@ -318,6 +328,7 @@ bool Fd::is_open() const noexcept {
 }
 
 void Fd::close() noexcept {
+  const Region in;
   owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: FD4, the handle keeps us alive now
   // relaxed: it only decides who evicts; those under way hear of it by locks and wake-ups.
   const uint64_t before = word_.fetch_or(kClosing, std::memory_order_relaxed);

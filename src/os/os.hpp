@@ -55,6 +55,8 @@ int gettid() noexcept;
 
 // ---- Clocks (clock.cpp) -------------------------------------------------------------------------
 
+// Processor time that a thread of this process has used, in ns; -errno if it has ended.
+int64_t thread_cpu_ns(int tid) noexcept;
 int64_t nanotime() noexcept;  // CLOCK_MONOTONIC in ns, the clock of every timer of gort
 
 // ---- Sleeping and waking an M (futex.cpp) -------------------------------------------------------
@@ -108,6 +110,9 @@ struct AltStack {
   size_t bytes = 0;
 };
 
+// Whether it is a function, and neither SIG_DFL nor SIG_IGN.
+bool has_handler(const SignalAction& action) noexcept;
+
 // 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. An action with a handler gets our
 // restorer where the processor needs one; null pointers leave out what they are for.
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
@@ -153,7 +158,17 @@ struct mOS {
   void* start_arg = nullptr;
   uint64_t creator_mask = 0;  // the creator's signal mask, which minit() restores
   int timer_slack_ns = 0;     // of a borrowed thread, which unminit() restores
+  // Preemption: how much processor time passes between two signals (SIGURG) to the thread, 0: none; where they run.
+  int64_t tick_ns = 0;
+  TimerId timer = -1;
+  void* signal_stack = nullptr;
+  size_t signal_stack_bytes = 0;
+  AltStack old_signal_stack;  // of a borrowed thread
+  uint64_t old_mask = 0;      // the same
 };
+
+// Before the thread exists, by who makes it: its signal stack, with a guard. -ENOMEM.
+int mpreinit(mOS& os) noexcept;
 
 // Makes M's thread; it runs start(arg) on a stack of stack_bytes (0: the default, 256 KiB) with all
 // signals but libc's own (32 and 33) blocked until it calls minit(). 0, or -EAGAIN/-ENOMEM after
@@ -163,7 +178,8 @@ struct mOS {
 int newosproc(mOS& os, void (*start)(void*), void* arg, size_t stack_bytes = 0) noexcept;
 // The same without a scheduler context, always an ordinary pthread. Used for sysmon.
 [[nodiscard]] int newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept;
-void minit(mOS& os) noexcept;    // first call on the new thread: tid, signal mask, timer slack
+// First call on the new thread: tid, signal mask, timer slack; signal stack and timer if mpreinit() was called.
+void minit(mOS& os) noexcept;
 void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its owner
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as
 // start() has begun, even before newosproc() has returned to the creator; not by the thread itself.

@@ -80,6 +80,13 @@ __attribute__((noinline)) G* foreign_g() noexcept {
   return gort_tls.thread;
 }
 
+void check_in_region() noexcept {
+  const M* m = current_m();
+  // relaxed: our own.
+  GORT_CHECK(m == nullptr || m->in_runtime.load(std::memory_order_relaxed),
+             "RG1: a lock of the runtime is taken outside a region");
+}
+
 G* current_g() noexcept {
   M* m = current_m();
   return m != nullptr ? m->cur : foreign_g();

@@ -61,8 +61,8 @@ bool foreign_thread_alive(Sched& s) noexcept {
   int ours;
   {
     LockGuard guard(s.lock);
-    // An M that is being made may not be there yet. One more is sysmon.
-    ours = s.m_count - s.m_gone - s.m_starting + 1;
+    // An M that is being made may not be there yet. sysmon is ours, and who makes spares.
+    ours = s.m_count - s.m_gone - s.m_starting + 1 + (s.tick_ns != 0 ? 1 : 0);
   }
   const uint64_t before = foreign_parked.now();
   const int all = os::count_threads() - kSanitizerThreads;

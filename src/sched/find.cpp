@@ -126,27 +126,6 @@ G* ladder_due(P* p) noexcept {
   return nullptr;
 }
 
-// Rung 7. True if something was woken.
-bool wake_expired(P* p) noexcept {
-  bool woke = false;
-  if (p->timers.next_when() != kNever) {
-    const int64_t now = os::nanotime();
-    if (p->timers.next_when() <= now) {
-      run_timers(p, now);
-      woke = true;
-    }
-  }
-  if (should_poll()) {
-    GList ready_fibers;
-    netpoll(0, 0, ready_fibers);
-    if (!ready_fibers.empty()) {
-      ready_list(ready_fibers);
-      woke = true;
-    }
-  }
-  return woke;
-}
-
 // A neighbour's P::next is left alone as long as the neighbour moves on: its partner will take it
 // in a moment, with warm caches. Only one that stays while nothing else happens there is taken.
 G* steal_next(P* victim) noexcept {
@@ -234,6 +213,27 @@ bool may_spin(M* m) noexcept {
 }
 
 }  // namespace
+
+// Rung 7.
+bool wake_expired(P* p) noexcept {
+  bool woke = false;
+  if (p->timers.next_when() != kNever) {
+    const int64_t now = os::nanotime();
+    if (p->timers.next_when() <= now) {
+      run_timers(p, now);
+      woke = true;
+    }
+  }
+  if (should_poll()) {
+    GList ready_fibers;
+    netpoll(0, 0, ready_fibers);
+    if (!ready_fibers.empty()) {
+      ready_list(ready_fibers);
+      woke = true;
+    }
+  }
+  return woke;
+}
 
 void push_queue(P* p, G* g) noexcept {
   while (!p->runq.push(g)) {

@@ -29,6 +29,9 @@ namespace gort {
 // Puts a runnable fiber at the tail of P's queue; half of a full queue goes to the global one.
 void push_queue(P* p, G* g) noexcept;
 
+// Fires P's timers that are due, and polls if nobody does. True if something was woken.
+bool wake_expired(P* p) noexcept;
+
 // The ladder, until a fiber is found. Sleeps meanwhile if need be. nullptr: the runtime exits.
 [[nodiscard]] G* find_runnable(M* m) noexcept;
 

@@ -95,7 +95,9 @@ struct alignas(64) G {
   Plain<void (*)(void*)> entry = nullptr;
   void* payload = nullptr;
   Plain<void (*)(void*)> payload_destroy = nullptr;
-  Atomic<uint32_t> refs{0};        // the running fiber, and a task handle if there is one
+  Atomic<uint32_t> refs{0};  // the running fiber, and a task handle if there is one
+  // The M on whose thread it was interrupted and goes on, or nullptr: any (PR1 in preempt.hpp).
+  Plain<M*> bound_to = nullptr;
   Atomic<Wait*> joiner{nullptr};   // B3 in spawn.cpp
   std::byte* stack_top = nullptr;  // end of the slot
   bool counted = false;         // in a `spawned` count since fiber_create() (threads without a P)

@@ -40,8 +40,6 @@
 #include "sched/idle.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <new>
 #include <utility>
 
 #include "base/check.hpp"
@@ -54,7 +52,6 @@
 #include "sched/loop.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
-#include "sched/report.hpp"
 #include "sched/sysmon.hpp"
 
 namespace gort {
@@ -66,16 +63,12 @@ constexpr uint32_t kLonelyLimitMax = 8192;
 constexpr int kStalePauses = Mem::delays(100);  // as in find.cpp
 constexpr unsigned kLonelyWakeOneIn = 8;  // under chaos: an M is woken for one whatever the limit
 
-// I8. An attempt that fails takes up to 0.2 s (newosproc), and it is some fiber's ready() that waits for it.
-constexpr int64_t kNoThreadFactor = 10;
-constexpr int64_t kNoThreadNsMin = 10'000'000;
-
 void fence() noexcept {
   Mem::fence(std::memory_order_seq_cst);  // seq_cst: I1, I2
 }
 
 void push_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock) {
-  p->m = nullptr;
+  p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   p->idle_link = s.idle_p;
   s.idle_p = p;
   // release: sysmon, which finds all of them idle, sees what is left in their queues (Y1, I8).
@@ -119,7 +112,8 @@ void delist(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
 
 void hold(M* m, P* p) noexcept {
   m->p = p;
-  p->m = m;
+  // release: publishes the M itself to sysmon (PR5). unmodelled: no model makes an M that sysmon could see half.
+  p->m.store(m, std::memory_order_release);
   p->ladder_at_ns = 0;
   if (p->countdown == 0) p->countdown = 1;
   wake_sysmon();
@@ -341,18 +335,14 @@ IdleEnd sleep_on_note(M* m) noexcept {
   return IdleEnd::look;
 }
 
-extern "C" void gort_m_main(void* arg) {
-  M* m = static_cast<M*>(arg);
-  os::minit(m->os);
-  m_enter(m);
-  P* p = m->next_p;
-  m->next_p = nullptr;
-  hold(m, p);
-  schedule_loop(m);
-  m_leave();
-}
-
 }  // namespace
+
+void take_off_idle_list(Sched& s, M* m) noexcept {
+  delist(s, m);
+}
+void take_p(M* m, P* p) noexcept {
+  hold(m, p);
+}
 
 IdleEnd idle(M* m) noexcept {
   Sched& s = sched();
@@ -375,6 +365,7 @@ IdleEnd idle(M* m) noexcept {
     m->p = nullptr;
     push_idle_p(s, p);
   }
+  if (std::exchange(m->is_new_spare, false)) s.spare_m_coming = false;
   const MSearch search = std::exchange(m->search, MSearch::no);
   P* const woken_by = std::exchange(m->woken_by, nullptr);
   if (s.polling_m == nullptr && (netpoll_wanted() || any_timer(s))) {
@@ -522,58 +513,6 @@ void hand_off_p(M* m) noexcept {
   s.lock.unlock();
   chaos_point(ChaosPoint::hand_off_given);
   rouse(other, how);
-}
-
-namespace {
-
-// What an attempt to make M's thread has come to. `m` is nullptr where there was no memory for it.
-bool end_start(M* m, int error, int64_t begin_ns) noexcept {
-  Sched& s = sched();
-  const int64_t now_ns = os::nanotime();
-  if (error != 0) delete m;  // not under the lock: malloc's is one that user code can hold
-  bool said;
-  int threads;
-  {
-    LockGuard guard(s.lock);
-    --s.m_starting;
-    if (error == 0) {
-      m->all_link = s.all_m;
-      s.all_m = m;
-      s.no_thread = false;
-      return true;
-    }
-    ++s.m_gone;
-    s.no_thread_until_ns = now_ns + std::max(kNoThreadNsMin, kNoThreadFactor * (now_ns - begin_ns));
-    said = std::exchange(s.no_thread, true);
-    threads = s.m_count - s.m_gone;
-  }
-  // Not under the lock: a write to stderr may block.
-  if (!said) report_no_thread(error, threads);
-  return false;
-}
-
-}  // namespace
-
-bool start_m(P* p, MSearch search) noexcept {
-  Sched& s = sched();
-  const int64_t begin_ns = os::nanotime();
-  int id;
-  {
-    LockGuard guard(s.lock);
-    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns) return false;
-    // X2 in exit.cpp, modelled in ExitModel. relaxed: under the lock.
-    if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) return false;
-    ++s.m_starting;  // X2
-    id = s.m_count++;
-  }
-  M* m = new (std::nothrow) M;
-  if (m == nullptr) return end_start(nullptr, -ENOMEM, begin_ns);
-  m->id = id;
-  m->search = search;
-  m->next_p = p;
-  chaos_point(ChaosPoint::start_thread);
-  const int error = os::newosproc(m->os, gort_m_main, m);
-  return end_start(m, error, begin_ns);
 }
 
 }  // namespace gort

@@ -35,7 +35,13 @@ void stop_spinning_found(M* m) noexcept;
 void hand_off_p(M* m) noexcept;
 
 // Makes an M and its thread, which starts with next_p. False: no thread to be had (message
-// printed).
+// printed), or a spare M was asked for and will come (RG4): p is still the caller's.
 bool start_m(P* p, MSearch search) noexcept;
+// Makes an M that starts idle. By the thread that makes spares.
+void start_spare_m() noexcept;
+
+// For preempt.cpp: what the wakers of this file do themselves. The first under Sched::lock.
+void take_off_idle_list(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock);
+void take_p(M* m, P* p) noexcept;
 
 }  // namespace gort

@@ -31,6 +31,9 @@
 
 namespace gort {
 
+// In checked builds: the fiber that is about to take a lock stands in a region (RG1 in region.hpp).
+void check_in_region() noexcept;
+
 class GORT_CAPABILITY("lock") Lock {
  public:
   constexpr Lock() noexcept = default;
@@ -38,6 +41,7 @@ class GORT_CAPABILITY("lock") Lock {
   Lock& operator=(const Lock&) = delete;
 
   void lock() noexcept GORT_ACQUIRE() {
+    if constexpr (kChecked) check_in_region();
     // acquire: pairs with the release in unlock(); learns everything done under the lock before.
     if (__builtin_expect(word_.exchange(1, std::memory_order_acquire) != 0, 0)) lock_slow();
     chaos_point(ChaosPoint::lock_held);

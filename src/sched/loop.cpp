@@ -2,6 +2,10 @@
 
 #include <cxxabi.h>
 
+#include <utility>
+
+#include "sched/preempt.hpp"
+
 namespace gort {
 void switch_final(M* m, G* from, G* to, After after) noexcept {
   depart(m, from, to, after, nullptr, SwitchKind::final);
@@ -10,7 +14,14 @@ void switch_final(M* m, G* from, G* to, After after) noexcept {
 }
 
 void schedule_loop(M* m) noexcept {
-  while (G* g = find_runnable(m)) {
+  for (;;) {
+    G* g = std::exchange(m->found, nullptr);
+    if (g == nullptr) g = find_runnable(m);
+    if (g == nullptr) return;
+    if (__builtin_expect(g->bound_to != nullptr, 0)) {
+      dispatch_bound(m, g);  // PR1
+      continue;
+    }
     P* p = m->p;
     p->counters.switches.add();
     switch_to(m, &m->g0, g, nullptr, nullptr);
@@ -25,7 +36,7 @@ void m_enter(M* m) noexcept {
   // __cxa_get_globals() is declared const, so its value is taken once per M and kept there.
   m->eh = reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals());
   sanitizer_thread_init(m->g0.sanitizer);
-  set_current_m(m);
+  set_current_m(m);  // in_runtime is set (RG1)
 }
 
 void m_leave() noexcept {

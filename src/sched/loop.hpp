@@ -44,7 +44,7 @@ inline void depart(M* m, G* from, G* to, After after, void* arg, SwitchKind kind
 
 // Leaves `from` (the current G) for `to`, which must be runnable or this M's g0. Comes back when
 // somebody switches to `from` again; returns the M it then runs on, perhaps another: the caller
-// reads nothing of the old one afterwards.
+// reads nothing of the old one afterwards. Inside a region on both sides (RG2).
 inline M* switch_to(M* m, G* from, G* to, After after, void* arg) noexcept {
   depart(m, from, to, after, arg, SwitchKind::returns);
   M* now = static_cast<M*>(switch_context(from->context, to->context, m));
@@ -65,6 +65,10 @@ inline M* switch_to(M* m, G* from, G* to, After after, void* arg) noexcept {
   if (g == nullptr) return &m->g0;
   p->counters.switches.add();
   if (!p->alone && !p->runq.empty_for_owner()) wake_if_idle();
+  if (__builtin_expect(g->bound_to != nullptr, 0)) {
+    m->found = g;  // PR1: g0 gives its M the P
+    return &m->g0;
+  }
   return g;
 }
 

@@ -19,11 +19,19 @@ enum class MSearch : uint8_t { no, spinning };
 // Where an idle M sleeps. Written under Sched::lock.
 enum class MSleep : uint8_t { awake, note, poller };
 
+// Whether sysmon wants the P of an M whose fiber blocks its thread (PR5 in preempt.hpp): it asks, then takes.
+enum class Retake : uint8_t { no, asked, taken };
+
 struct alignas(64) M {
   // Touched by every switch. Owner: the M itself.
   G* cur = nullptr;  // the G that runs on it, g0 included
   P* p = nullptr;
-  EhGlobals* eh = nullptr;  // this thread's __cxa_get_globals()
+  EhGlobals* eh = nullptr;            // this thread's __cxa_get_globals()
+  Atomic<bool> in_runtime{true};      // RG1 in region.hpp
+  Atomic<bool> give_way{false};       // RG3
+  Atomic<Retake> retake{Retake::no};  // PR5
+  uint64_t seen_turns = 0;            // of its P, at the last tick
+  G* found = nullptr;  // taken from a queue without being run: it is bound to another M
   // What the far side of the next switch does for the G that was left.
   void (*after)(M*, G* left, void* arg) = nullptr;
   void* after_arg = nullptr;
@@ -32,6 +40,7 @@ struct alignas(64) M {
   G g0;
   MSearch search = MSearch::no;
   int id = 0;
+  bool is_new_spare = false;  // it has not been idle yet (Sched::spare_m_coming)
 
   // Sleeping and waking (idle.cpp).
   Note note;

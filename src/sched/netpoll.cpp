@@ -42,6 +42,7 @@
 #include "sched/chaos.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
+#include "sched/region.hpp"
 #include "sched/sched.hpp"
 #include "sched/timer.hpp"
 
@@ -279,6 +280,7 @@ PollResult result_of(WakeCause cause, const PollDesc* pd, const Direction& d) no
 PollDesc* netpoll_open(int fd, int* error) noexcept {
   PollDesc* pd = nullptr;
   {
+    const Region in;
     LockGuard guard(desc_pool.lock);
     if ((pd = desc_pool.free) != nullptr) desc_pool.free = pd->link;
   }

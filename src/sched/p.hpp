@@ -45,7 +45,7 @@ using Statistic = CounterOf<Tally<uint64_t>>;
 
 struct PCounters {
   Counter spawned, ended;
-  Statistic switches, parks, wakes, steals, ladders;
+  Statistic switches, parks, wakes, steals, ladders, preempts;
 };
 
 // As in Go: overflow moves half to the global queue.
@@ -54,7 +54,7 @@ inline constexpr uint32_t kRunqSlots = Mem::capacity(256);
 struct alignas(64) P {
   int id = 0;
   bool alone = false;      // the runtime has one P: nobody steals (constant)
-  M* m = nullptr;          // written under Sched::lock or by the holder
+  Atomic<M*> m{nullptr};   // who holds it; for sysmon, which asks M::p (PR5 in preempt.hpp)
   P* idle_link = nullptr;  // Sched::lock
 
   // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the

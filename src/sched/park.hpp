@@ -39,6 +39,7 @@
 #include "sched/current.hpp"
 #include "sched/globq.hpp"
 #include "sched/park_lock.hpp"
+#include "sched/region.hpp"
 #include "sched/wait.hpp"
 
 namespace gort {

@@ -61,6 +61,7 @@ class GORT_CAPABILITY("park lock") ParkLock {
 
   // Not followed: whether it is the word or own_ that is taken depends on the bias (H3).
   void lock() noexcept GORT_ACQUIRE() GORT_NO_THREAD_SAFETY_ANALYSIS {
+    if constexpr (kChecked) check_in_region();
     // acquire: H4.
     if (bias_.load(std::memory_order_acquire) != Bias::none) {
       if (!holds_only_p()) {

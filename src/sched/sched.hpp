@@ -89,6 +89,12 @@ struct Sched {
 
   M* main_m = nullptr;  // the thread that called run(), if it serves as an M
   Note exit_note;       // the phase is exiting: for a runtime object's destructor
+  int64_t tick_ns =
+      0;  // of processor time between two looks at a running fiber's slice; 0: no preemption
+  bool spare_m_coming GORT_GUARDED_BY(lock) = false;  // one has been made and has not been idle yet
+  os::mOS spares_os;
+  Note spares_note;
+  Atomic<bool> spares_over{false};
   os::mOS sysmon_os;
   Note sysmon_note;
 };

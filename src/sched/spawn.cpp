@@ -37,6 +37,7 @@
 #include "sched/loop.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/region.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
 #include "sched/sysmon.hpp"
@@ -194,7 +195,9 @@ void end_joinable(G* g) noexcept {
   // acq_rel: B3; publishes the result, learns the joiner's Wait.
   Wait* w = g->joiner.exchange(join_done(), std::memory_order_acq_rel);
   if (w == join_never()) {
+    leave_region();
     g->payload_destroy(g->payload);  // B5
+    enter_region();
   } else if (w != nullptr) {
     ready(w->g);
   }
@@ -211,7 +214,9 @@ void fiber_main(void* data) {
   auto* first = static_cast<M*>(data);
   G* g = first->cur;
   arrive(first);
+  leave_region();
   g->entry(g->payload);
+  enter_region();
   if (g->payload_destroy != nullptr) end_joinable(g);
   M* m = current_m();
   if (m->p == nullptr) fatal("B2: a fiber ended without a P", __FILE__, __LINE__);
@@ -268,6 +273,7 @@ namespace {
 G* take_dead_foreign(const attrs* a) {
   const Visitor visit;
   if (!runtime_alive() || !admit_foreign()) {
+    leave_region();
     throw std::logic_error("gort: no runtime is alive (start one with gort::run), or it is ending");
   }
   G* g = take_dead(a);
@@ -282,8 +288,10 @@ G* take_dead_foreign(const attrs* a) {
 }  // namespace
 
 new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align) {
+  const Region in;
   G* g = current_p() != nullptr ? take_dead(a) : take_dead_foreign(a);
   if (g == nullptr) {
+    leave_region();
     throw std::system_error(ENOMEM, std::system_category(), "gort: no memory for a fiber's stack");
   }
   auto at = reinterpret_cast<uintptr_t>(g) - payload_bytes;
@@ -295,6 +303,7 @@ new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_alig
 }
 
 void fiber_abandon(G* g) noexcept {
+  const Region in;
   const Visitor visit;  // rare: the function or an argument threw while it was moved in
   const bool counted = std::exchange(g->counted, false);
   g->payload_destroy = nullptr;
@@ -305,6 +314,7 @@ void fiber_abandon(G* g) noexcept {
 namespace {
 
 void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) noexcept {
+  const Region in;
   Sched& s = sched();
   g->entry = entry;
   g->payload_destroy = destroy;
@@ -357,19 +367,23 @@ bool fiber_done(const G* g) noexcept {
 }
 
 void fiber_join(G* g) {
+  const Region in;
   chaos_preempt();
   if (fiber_done(g)) return;
   if (current_fiber() == g) {
+    leave_region();
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                             "gort: a fiber can not join itself");
   }
   if (stop_pending()) deliver_stop();
   if (join(g, cancel_join) == WakeCause::stopped) deliver_stop();
   // The place in B3's word was taken by somebody else's Wait.
+  leave_region();
   if (!fiber_done(g)) throw std::logic_error("gort::task: two fibers join one task");
 }
 
 void fiber_join_always(G* g) noexcept {
+  const Region in;
   if (fiber_done(g)) return;
   if (current_fiber() == g)
     fatal("a task's handle is destroyed by its own fiber", __FILE__, __LINE__);
@@ -391,6 +405,7 @@ void fiber_release(G* g) noexcept {
                                          std::memory_order_acquire)) {
     g->payload_destroy(g->payload);
   }
+  const Region in;
   drop_ref(g);
 }
 

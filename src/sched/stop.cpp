@@ -9,6 +9,7 @@
 #include "sched/census.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/region.hpp"
 #include "sched/sched.hpp"
 
 namespace gort {
@@ -16,6 +17,7 @@ namespace {
 
 // The fiber's stop source, if a token was ever asked for.
 std::stop_source source_of(G* g) noexcept {
+  const Region in;
   LockGuard guard(g->stop_lock);
   return g->stop_source;
 }
@@ -23,6 +25,7 @@ std::stop_source source_of(G* g) noexcept {
 // stop_all() asks whoever is there, without a reference. So both under the lock: a fiber that sees that it has been asked
 // may end at once, and drops its source under the lock, too.
 std::stop_source ask(G* g) noexcept {
+  const Region in;
   LockGuard guard(g->stop_lock);
   g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: before the heavy fence (S2)
   return g->stop_source;
@@ -54,12 +57,14 @@ void cancel_wait(G* g) noexcept {
 }
 
 void request_stop(G* g) noexcept {
+  Region in;
   g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
   chaos_point(ChaosPoint::stop_requesting);
   g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: the same (S2)
   chaos_point(ChaosPoint::stop_requested);
   os::fence_heavy();  // S1, S2
   cancel_wait(g);
+  in.leave();  // callbacks are the program's
   source_of(g).request_stop();
 }
 
@@ -67,6 +72,7 @@ void request_stop(G* g) noexcept {
 // dead ones too: a slot that is reborn meanwhile waits in its first park until the second walk has
 // passed.
 void stop_all() noexcept {
+  Region in;
   Sched& s = sched();
   {
     LockGuard guard(s.lock);
@@ -88,8 +94,10 @@ void stop_all() noexcept {
   for_each_g([](G* g) {
     if (std::exchange(g->stop_marked, false)) cancel_wait(g);
   });
+  in.leave();
   for (std::stop_source& source : sources)
     source.request_stop();  // runs callbacks: no lock is held
+  const Region again;
   exit_if_last();
 }
 
@@ -97,6 +105,7 @@ std::stop_token token_of(G* g) {
   std::stop_source source = source_of(g);
   if (!source.stop_possible()) {
     const std::stop_source fresh;  // allocates, so before the lock
+    const Region in;
     LockGuard guard(g->stop_lock);
     if (!g->stop_source.stop_possible()) g->stop_source = fresh;
     source = g->stop_source;
@@ -121,6 +130,7 @@ void mark_stop_delivered() noexcept {
 
 void deliver_stop() {
   mark_stop_delivered();
+  leave_region();
   throw stopped();
 }
 

@@ -20,6 +20,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/preempt.hpp"
 #include "sched/sched.hpp"
 #include "sched/schedtrace.hpp"
 
@@ -38,6 +39,12 @@ constexpr size_t kStackBytes = 128 * 1024;
 
 struct Watch {
   uint64_t turns[kMaxProcs] = {};
+  struct Holder {
+    const M* m = nullptr;
+    uint64_t turns = 0;
+    int64_t cpu_ns = 0;
+  };
+  Holder holders[kMaxProcs] = {};
   int64_t idle_since_ns = 0;
   int64_t scavenged_at_ns = 0;
   int64_t traced_at_ns = 0;
@@ -69,6 +76,34 @@ bool wake_passed_over(Sched& s, Watch& w) noexcept {
       found = true;
     }
     w.turns[i] = turns;
+  }
+  return found;
+}
+
+// PR5: a P that has not moved since the last look while others wait for it, and whose M has used no processor time
+// meanwhile: its thread is blocked in the kernel.
+bool retake_blocked(Sched& s, Watch& w) noexcept {
+  if (s.tick_ns == 0) return false;
+  bool found = false;
+  for (int i = 0; i < s.nprocs; ++i) {
+    P& p = s.procs[i];
+    Watch::Holder& h = w.holders[i];
+    const uint64_t turns = p.turns();
+    if (!holds_fibers(p) && s.globq_size() == 0 && p.timers.next_when() > os::nanotime()) {
+      h.m = nullptr;
+      continue;
+    }
+    // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
+    M* const m = p.m.load(std::memory_order_acquire);
+    if (m == nullptr) continue;
+    found = true;
+    // relaxed: a number; 0 for one that has just begun, whose clock is then ours, and moves.
+    const int64_t cpu_ns = os::thread_cpu_ns(m->os.tid.load(std::memory_order_relaxed));
+    if (h.m == m && h.turns == turns && h.cpu_ns == cpu_ns && retake(&p, turns)) {
+      h.m = nullptr;
+      continue;
+    }
+    h = {m, turns, cpu_ns};
   }
   return found;
 }
@@ -155,13 +190,14 @@ void sleep_deep(Sched& s) noexcept {
 void sysmon_main(void*) noexcept {
   Sched& s = sched();
   os::minit(s.sysmon_os);
-  Watch watch;  // 8 KiB of kStackBytes: nothing that the kernel could refuse
+  Watch watch;  // 32 KiB of kStackBytes: nothing that the kernel could refuse
   Watch* w = &watch;
   int64_t sleep_ns = kMinNs;
   while (!exiting(s)) {
     (void)s.sysmon_note.sleep_for(sleep_ns);
     const int64_t now = os::nanotime();
     bool busy = wake_passed_over(s, *w);
+    busy = retake_blocked(s, *w) || busy;
     busy = wake_for_timers(s, now) || busy;
     busy = poll_network(s, now) || busy;
     sleep_ns = busy ? kMinNs : sleep_ns < kMaxNs ? sleep_ns * 2 : kMaxNs;

@@ -22,6 +22,7 @@
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/park_inline.hpp"
+#include "sched/region.hpp"
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
@@ -315,6 +316,7 @@ void chan_core::close() {
   lock_.lock();
   if (closed_) {
     lock_.unlock();
+    leave_region();
     throw closed_channel();
   }
   closed_ = true;
@@ -390,12 +392,14 @@ void chan_release(chan_core* c) noexcept {
 }
 
 op_status chan_send(chan_core* c, void* value, int64_t deadline_ns) {
+  const Region in;
   if (c == nullptr) return wait_nil(deadline_ns, op_status::full);
   if (deadline_ns != chan_now) chaos_preempt();
   return c->send(value, deadline_ns);
 }
 
 op_status chan_recv(chan_core* c, void* out, int64_t deadline_ns) {
+  const Region in;
   if (c == nullptr) return wait_nil(deadline_ns, op_status::empty);
   if (deadline_ns != chan_now) chaos_preempt();
   return c->recv(out, deadline_ns);
@@ -403,13 +407,16 @@ op_status chan_recv(chan_core* c, void* out, int64_t deadline_ns) {
 
 void chan_close(chan_core* c) {
   if (c == nullptr) throw closed_channel();
+  const Region in;
   c->close();
 }
 
 bool chan_closed(const chan_core* c) noexcept {
+  const Region in;
   return c != nullptr && const_cast<chan_core*>(c)->closed();
 }
 size_t chan_size(const chan_core* c) noexcept {
+  const Region in;
   return c != nullptr ? const_cast<chan_core*>(c)->size() : 0;
 }
 size_t chan_capacity(const chan_core* c) noexcept {

@@ -31,6 +31,7 @@ std::cv_status condition_variable::wait_until_ns(std::unique_lock<mutex>& lock, 
     throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
                             "gort::condition_variable: wait without the lock");
   }
+  const Region in;
   Parked w;
   ParkingBucket& bucket = prepare_to_queue(w, this, WaitReason::condition);
   {
@@ -59,6 +60,7 @@ std::cv_status condition_variable::wait_until_ns(std::unique_lock<mutex>& lock, 
 }
 
 void condition_variable::notify_one_slow() noexcept {
+  const Region in;
   ParkingBucket& bucket = parking_lot.bucket_for(this);
   bucket.lock.lock();
   Parked* w = bucket.pop(this);
@@ -73,6 +75,7 @@ void condition_variable::notify_one_slow() noexcept {
 }
 
 void condition_variable::notify_all_slow() noexcept {
+  const Region in;
   ParkingBucket& bucket = parking_lot.bucket_for(this);
   GList woken;
   bucket.lock.lock();

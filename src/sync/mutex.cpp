@@ -65,6 +65,7 @@ bool may_spin() noexcept {
 }  // namespace
 
 void mutex::lock_slow() noexcept {
+  const Region in;
   MutexWait w;
   uint32_t own_woken = 0;  // `woken` while we are the one that M2 speaks of
   int rounds = 0;
@@ -115,6 +116,7 @@ void mutex::lock_slow() noexcept {
 }
 
 bool mutex::release_slow() noexcept {
+  const Region in;
   // relaxed: `locked` is ours; of the rest the exchange decides.
   uint32_t word = word_.load(std::memory_order_relaxed);
   while ((word & (parked | woken)) != parked) {
@@ -145,6 +147,7 @@ bool mutex::release_slow() noexcept {
 }
 
 void mutex::throw_not_locked() {
+  leave_region();
   throw std::system_error(std::make_error_code(std::errc::operation_not_permitted),
                           "gort::mutex: unlock of a mutex that is not locked");
 }

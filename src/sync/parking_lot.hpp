@@ -35,6 +35,7 @@
 #include "base/thread_safety.hpp"
 #include "sched/park.hpp"
 #include "sched/park_lock.hpp"
+#include "sched/region.hpp"
 
 namespace gort {
 

@@ -32,6 +32,7 @@ int64_t count_of(uint64_t word) noexcept {
 // The word after n more. Throws if there is no such count.
 uint64_t word_after(uint64_t word, std::ptrdiff_t n) {
   const int64_t count = count_of(word);
+  if (n < -count || n > kCountMax - count) leave_region();
   if (n < -count) throw std::logic_error("gort::wait_group: the count would fall below zero");
   if (n > kCountMax - count) throw std::logic_error("gort::wait_group: the count is too large");
   const auto sum = static_cast<uint64_t>(count + n);
@@ -54,6 +55,7 @@ void wait_group::add(std::ptrdiff_t n) {
     }
   }
 
+  const Region in;
   ParkingBucket& bucket = parking_lot.bucket_for(this);
   GList woken;
   {
@@ -77,6 +79,7 @@ void wait_group::add(std::ptrdiff_t n) {
 bool wait_group::wait_until_ns(int64_t until_ns) {
   // acquire: pairs with add(); learns what was done.
   if (count_of(word_.load(std::memory_order_acquire)) == 0) return true;
+  const Region in;
   if (stop_pending()) deliver_stop();
 
   Parked w;

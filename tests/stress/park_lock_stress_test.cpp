@@ -13,6 +13,7 @@
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "sched/park_lock.hpp"
+#include "sched/region.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -26,6 +27,7 @@ struct alignas(64) Guarded {
   std::atomic<int> wrong{0};
 
   void turn(std::chrono::microseconds in_the_middle = 0us) {
+    const Region in;
     const LockGuard guard(lock);
     for (const int64_t v : plain) wrong += v != plain[0] ? 1 : 0;
     ++plain[0];

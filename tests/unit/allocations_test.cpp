@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <gort/gort.hpp>
 #include <memory>
@@ -112,6 +114,43 @@ TEST_F(AllocatesNothing, FibersAndTheirWaits) {
                 for (int i = 0; i < 20; ++i) round();
               }),
               0U);
+  });
+}
+
+// RG4, PR4: nor does what interrupts a fiber, and lets it go on.
+TEST_F(AllocatesNothing, Preemption) {
+  options o;
+  o.procs = 1;
+  o.slice = std::chrono::milliseconds(1);
+  run(o, [] {
+    const auto turns = [](uint64_t n) {
+      uint64_t seen = 0;
+      std::atomic<bool> over{false};
+      task<void> other = spawn([&] {
+        while (!over.load(std::memory_order_relaxed)) {
+        }
+      });
+      while (seen < n) seen = stats().preemptions;
+      over = true;
+      other.join();
+    };
+    turns(3);  // the thread for it is there
+    const uint64_t before = stats().preemptions;
+    std::atomic<bool> over{false};
+    task<void> other = spawn([&] {
+      while (!over.load(std::memory_order_relaxed)) {
+      }
+    });
+    // This fiber does not wait, so it stays on this thread, which is the one that counts.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+    EXPECT_EQ(count([&] {
+                while (std::chrono::steady_clock::now() < end) {
+                }
+              }),
+              0U);
+    over = true;
+    other.join();
+    EXPECT_GT(stats().preemptions, before);
   });
 }
 

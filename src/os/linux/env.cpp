@@ -18,10 +18,13 @@ constexpr std::string_view kPrefix = "GORT_";
 constexpr std::string_view kAccepted =
     "known are GORT_PROCS, GORT_STACK, GORT_MAX_THREADS, GORT_THREADS and GORT_DEBUG";
 constexpr std::string_view kDebugAccepted =
-    "known are schedtrace=<milliseconds>, deadlock=on|off|strict and "
-    "chaos=<seed>|random";
+    "known are schedtrace=<milliseconds>, deadlock=on|off|strict, asyncpreempt=0|1, "
+    "slice=<microseconds>us and chaos=<seed>|random";
 constexpr std::string_view kNoChaos =
     "this build of gort has no chaos mode; configure one with -DGORT_CHECKED=ON";
+// As options.slice has it; and a minute, behind which nobody would call it a slice.
+constexpr uint64_t kSliceUsMin = 100;
+constexpr uint64_t kSliceUsMax = 60'000'000;
 // A day. schedtrace says at most this, so that the product with 1,000,000 is far from overflow.
 constexpr uint64_t kSchedtraceMsMax = 86'400'000;
 
@@ -119,6 +122,12 @@ class Parser {
       out_.debug["schedtrace"] = std::to_string(ms);
     } else if (key == "deadlock" && (value == "on" || value == "off" || value == "strict")) {
       out_.debug["deadlock"] = value;
+    } else if (key == "asyncpreempt" && (value == "0" || value == "1")) {
+      out_.debug["asyncpreempt"] = value;
+    } else if (key == "slice" && value.ends_with("us") &&
+               digits_only(value.substr(0, value.size() - 2), ms) && ms >= kSliceUsMin &&
+               ms <= kSliceUsMax) {
+      out_.debug["slice"] = std::to_string(ms);
     } else if (key == "chaos" && (value == "random" || digits_only(value, seed))) {
       if (kChecked) {
         out_.debug["chaos"] = value;

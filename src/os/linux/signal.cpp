@@ -51,6 +51,11 @@ int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcep
       raw_syscall(SYS_rt_sigaction, sig, action, old, sizeof(SignalAction::mask)));
 }
 
+bool has_handler(const SignalAction& action) noexcept {
+  const auto at = reinterpret_cast<uintptr_t>(action.handler);
+  return at != reinterpret_cast<uintptr_t>(SIG_DFL) && at != reinterpret_cast<uintptr_t>(SIG_IGN);
+}
+
 int sigaltstack(const AltStack* stack, AltStack* old) noexcept {
   return static_cast<int>(raw_syscall(SYS_sigaltstack, stack, old));
 }

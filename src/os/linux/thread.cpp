@@ -7,6 +7,7 @@
 #include "os/linux/thread.hpp"
 
 #include <pthread.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -103,14 +104,68 @@ void* thread_main(void* arg) noexcept {
   return nullptr;
 }
 
+namespace {
+
+// What a handler needs beside the frame that the kernel makes, whose size depends on the processor.
+constexpr size_t kSignalStackBytes = size_t{64} << 10;
+constexpr size_t kFrameBytesUsual = 2048;  // MINSIGSTKSZ, where the kernel tells none
+
+// Signal stack and timer. A thread that has a signal stack of its own keeps it.
+void begin_ticks(mOS& os) noexcept {
+  if (os.signal_stack == nullptr) return;
+  AltStack now;
+  sigaltstack(nullptr, &now);
+  os.old_signal_stack = now;
+  if ((now.flags & SS_DISABLE) != 0) {
+    const AltStack ours{os.signal_stack, 0, os.signal_stack_bytes};
+    sigaltstack(&ours, nullptr);
+  }
+  if (os.tick_ns == 0 || timer_create(TimerClock::thread_cpu, gettid(), SIGURG, &os.timer) != 0) {
+    os.timer = -1;
+    return;
+  }
+  timer_settime(os.timer, os.tick_ns, os.tick_ns);
+}
+
+void end_ticks(mOS& os) noexcept {
+  if (os.timer >= 0) timer_delete(os.timer);
+  os.timer = -1;
+  if (os.signal_stack == nullptr) return;
+  mem_unmap(os.signal_stack, os.signal_stack_bytes);
+  os.signal_stack = nullptr;
+}
+
+}  // namespace
+
+int mpreinit(mOS& os) noexcept {
+  const size_t page = system_info().page_bytes;
+  const size_t frame = std::max<size_t>(::getauxval(AT_MINSIGSTKSZ), kFrameBytesUsual);
+  const size_t bytes = (frame + kSignalStackBytes + 2 * page - 1) & ~(page - 1);
+  auto* low = static_cast<std::byte*>(mem_reserve(bytes, page));
+  if (low == nullptr) return -ENOMEM;
+  if (mem_guard_install(low, page) != 0 && mem_protect_none(low, page) != 0) {
+    mem_unmap(low, bytes);
+    return -ENOMEM;
+  }
+  os.signal_stack = low;
+  os.signal_stack_bytes = bytes;
+  return 0;
+}
+
 void minit(mOS& os) noexcept {
   const int slack = static_cast<int>(raw_syscall(SYS_prctl, PR_GET_TIMERSLACK));
   raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
   if (os.backend == ThreadBackend::none) {
     os.timer_slack_ns = std::max(slack, 0);  // a borrowed thread keeps its mask and gets this back
+    if (os.signal_stack != nullptr) {
+      const uint64_t tick = signal_bit(SIGURG);
+      rtsigprocmask(SIG_UNBLOCK, &tick, &os.old_mask);
+    }
   } else {
-    sigprocmask(os.creator_mask & kAllButLibcSignals);
+    const uint64_t tick = os.signal_stack != nullptr ? signal_bit(SIGURG) : 0;
+    sigprocmask(os.creator_mask & kAllButLibcSignals & ~tick);
   }
+  begin_ticks(os);
   // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
   os.tid.store(gettid(), std::memory_order_release);
 }
@@ -119,6 +174,13 @@ void unminit(mOS& os) noexcept {
   // relaxed: only this thread has written it; readers that still use it send to a living thread.
   os.tid.store(0, std::memory_order_relaxed);
   raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, os.timer_slack_ns);  // 0: the process's default
+  if (os.signal_stack == nullptr) return;
+  // A tick that is pending is taken before the old mask is back.
+  if (os.timer >= 0) timer_delete(os.timer);
+  os.timer = -1;
+  sigprocmask(os.old_mask);
+  if ((os.old_signal_stack.flags & SS_DISABLE) != 0) sigaltstack(&os.old_signal_stack, nullptr);
+  end_ticks(os);
 }
 
 void mdestroy(mOS& os) noexcept {
@@ -131,6 +193,7 @@ void mdestroy(mOS& os) noexcept {
   } else {
     pthread_reap(os);
   }
+  end_ticks(os);
   // relaxed: the thread is gone, and os is the caller's alone.
   os.thread.store(nullptr, std::memory_order_relaxed);
   os.tid.store(0, std::memory_order_relaxed);

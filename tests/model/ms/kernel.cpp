@@ -166,6 +166,13 @@ int newosproc0(mOS& os, size_t, void (*start)(void*), void* arg) noexcept {
   os.mapping_bytes = MsWorld::start_thread(start, arg);
   return 0;
 }
+int mpreinit(mOS&) noexcept {
+  return 0;
+}
+// Stands still: sysmon takes every thread for one that is blocked.
+int64_t thread_cpu_ns(int) noexcept {
+  return 0;
+}
 int count_threads() noexcept {
   return tasks.fetch_add(0, std::memory_order_acq_rel);
 }

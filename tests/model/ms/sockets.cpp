@@ -28,7 +28,7 @@ Atomic<uint32_t>& level(int fd) {
   return levels[static_cast<size_t>(fd)];
 }
 
-void raise(int fd, uint32_t bit) {
+void set_level(int fd, uint32_t bit) {
   level(fd).fetch_or(bit, std::memory_order_relaxed);
   model::futex_wake(level(fd).location(), UINT32_MAX);
 }
@@ -54,7 +54,7 @@ void ModelSocket::begin() {
 void ModelSocket::arrive(int fd, int bytes) {
   (void)look(fd);
   held[static_cast<size_t>(fd)] += bytes;
-  raise(fd, kReadable);
+  set_level(fd, kReadable);
   ModelKernel::event(fd, EPOLLIN);
 }
 
@@ -63,7 +63,7 @@ bool ModelSocket::is_open(int fd) {
 }
 
 void ModelSocket::data(int fd) {
-  raise(fd, kReadable);
+  set_level(fd, kReadable);
 }
 
 bool ModelSocket::is_shut(int fd) {
@@ -74,7 +74,7 @@ namespace os {
 
 void fd_shutdown(int fd) noexcept {
   use(fd);
-  raise(fd, kShut);
+  set_level(fd, kShut);
 }
 
 void fd_close(int fd) noexcept {

@@ -8,6 +8,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/preempt.hpp"
 #include "sched/report.hpp"
 #include "sched/schedtrace.hpp"
 #include "sched/sysmon.hpp"
@@ -118,11 +119,15 @@ void MsWorld::begin_idle() {
   sched_.idle_p_count.store(sched_.nprocs, std::memory_order_relaxed);
 }
 
+void MsWorld::add_spare() {
+  start_m(&ms_[sched_.m_count], nullptr);
+}
+
 void MsWorld::start_as_first() {
   M* m = &ms_[0];
   m_enter(m);
   m->p = &procs_[0];
-  m->p->m = m;
+  m->p->m.store(m, std::memory_order_relaxed);
   for (int i = 1; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
@@ -162,7 +167,7 @@ void MsWorld::start_m(M* m, P* p) {
   threads_.emplace_back([m] {
     m_enter(m);
     m->p = m->next_p;
-    m->p->m = m;
+    if (m->p != nullptr) m->p->m.store(m, std::memory_order_relaxed);
     m->next_p = nullptr;
     schedule_loop(m);
     m_leave();
@@ -208,7 +213,14 @@ void MsWorld::end_run() {
 // ---- The loop -----------------------------------------------------------------------------------------
 
 void schedule_loop(M* m) noexcept {
-  while (G* g = find_runnable(m)) {
+  for (;;) {
+    G* g = std::exchange(m->found, nullptr);
+    if (g == nullptr) g = find_runnable(m);
+    if (g == nullptr) return;
+    if (g->bound_to != nullptr) {
+      dispatch_bound(m, g);  // PR1
+      continue;
+    }
     m->p->counters.switches.add();
     do {
       m->cur = g;

@@ -63,6 +63,8 @@ class MsWorld {
   void start();
   // sysmon, whose first turn is due at once; what it does with the time that passes, sooner or later.
   void start_sysmon();
+  // Behind start(): one more M, which is idle.
+  void add_spare();
   // In place of start(): no M is there, and each P is idle.
   void begin_idle();
   // A fiber that was born before start(), for the counts.

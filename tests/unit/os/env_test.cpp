@@ -83,8 +83,26 @@ TEST(Settings, TheTextOfAComplaint) {
             "GORT_THREADS and GORT_DEBUG");
   EXPECT_EQ(
       complaint("GORT_DEBUG", "foo=1"),
-      "GORT_DEBUG=foo=1 ignored: known are schedtrace=<milliseconds>, deadlock=on|off|strict and "
-      "chaos=<seed>|random");
+      "GORT_DEBUG=foo=1 ignored: known are schedtrace=<milliseconds>, deadlock=on|off|strict, "
+      "asyncpreempt=0|1, slice=<microseconds>us and chaos=<seed>|random");
+}
+
+TEST(Settings, Slices) {
+  std::vector<std::string> complaints;
+  for (const char* good : {"100us", "1000us", "60000000us"}) {
+    const Settings s =
+        parse_settings({{"GORT_DEBUG", std::string("asyncpreempt=1,slice=") + good}}, complaints);
+    EXPECT_EQ(s.debug.at("slice") + "us", good);
+    EXPECT_EQ(s.debug.at("asyncpreempt"), "1");
+  }
+  EXPECT_TRUE(complaints.empty());
+  for (const char* bad : {"", "us", "100", "99us", "60000001us", "-1us", "1ms", "100usus",
+                          "18446744073709551616us"}) {
+    complaints.clear();
+    const Settings s = parse_settings({{"GORT_DEBUG", std::string("slice=") + bad}}, complaints);
+    EXPECT_EQ(s.debug.count("slice"), 0U) << bad;
+    EXPECT_EQ(complaints.size(), 1U) << bad;
+  }
 }
 
 TEST(Settings, MalformedIntegers) {

@@ -12,6 +12,7 @@ namespace gort::test {
 // How many wait for the object at this address.
 inline size_t waiters(const void* address) {
   ParkingBucket& bucket = parking_lot.bucket_for(address);
+  const Region in;
   const LockGuard guard(bucket.lock);
   const Parked* w = bucket.top;
   while (w != nullptr && w->address != address) w = w->below;

@@ -23,6 +23,10 @@ inline constexpr uint32_t kNextStreakMax = 16;
   if (g == nullptr) return &m->g0;
   p->counters.switches.add();
   if (!p->alone && !p->runq.empty_for_owner()) wake_if_idle();
+  if (g->bound_to != nullptr) {
+    m->found = g;  // PR1
+    return &m->g0;
+  }
   return g;
 }
 
