@@ -478,7 +478,7 @@ TEST(DeadlockModel, Programs) {
 TEST(DeadlockModel, Mutants) {
   std::vector<model::Program> all;
   for (const auto& [name, program] : programs()) all.push_back({{.random_runs = 1'000}, program});
-  all.push_back({{.random_runs = 20'000}, sysmon_polls});
+  all.push_back({{.random_runs = 80'000}, sysmon_polls});
   expect_mutants_die({"deadlock.cpp"}, all);
 }
 
