@@ -23,6 +23,7 @@ sigreturn__sigaction:
   syscall
   .size sigreturn__sigaction, .-sigreturn__sigaction
 )");
+// NOLINTNEXTLINE(bugprone-reserved-identifier): Go's runtime calls it so
 extern "C" void sigreturn__sigaction();
 #endif
 
