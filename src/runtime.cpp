@@ -167,6 +167,21 @@ void release(Sched& s) noexcept {
   taken.store(false, std::memory_order_release);
 }
 
+// sysmon, and with preemption the thread that makes spares and the handler of ticks. All, or none and -errno.
+int start_watchmen(Sched& s) noexcept {
+  int error = start_sysmon();
+  if (error != 0 || s.tick_ns == 0) return error;
+  error = start_spares();
+  if (error == 0) {
+    error = initsig();
+    if (error == 0) return 0;
+    stop_spares();
+  }
+  s.phase.store(Phase::exiting, std::memory_order_relaxed);  // relaxed: sysmon's note follows
+  stop_sysmon();
+  return error;
+}
+
 void start_sched(const options& wish) {
   check_options(wish);
   if (taken.exchange(true, std::memory_order_acq_rel)) {  // acq_rel: with the release at the end
@@ -197,13 +212,7 @@ void start_sched(const options& wish) {
   }
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
-  int error = start_sysmon();
-  if (error == 0 && s.tick_ns != 0) {
-    error = start_spares();
-    if (error != 0) stop_sysmon();
-    if (error == 0) error = initsig();
-  }
-  if (error != 0) {
+  if (const int error = start_watchmen(s); error != 0) {
     const std::string threads = std::to_string(os::count_threads());
     release(s);
     throw std::system_error(-error, std::system_category(),

@@ -50,6 +50,28 @@ TEST_F(Start, WithAThreadAtTheSecondAttempt) {
   EXPECT_EQ(armed.fired(), 1U);
 }
 
+// With preemption there are two threads that are no Ms: what the first one has is given back.
+TEST_F(Start, WithoutTheSecondThread) {
+  Armed armed({{Call::thread, from(2), fail(ENOMEM)}});
+  const options interrupted{.slice = std::chrono::milliseconds(10)};
+  EXPECT_THROW(run(interrupted, [] { ADD_FAILURE() << "the main fiber runs"; }), std::system_error);
+  armed.disarm();
+  expect_nothing_left("a refused start");
+  EXPECT_EQ(run(interrupted, [] { return 7; }), 7);
+  expect_nothing_left("a start behind it");
+}
+
+// A thread that gets no timer is not interrupted; everything else goes on.
+TEST_F(Start, WithoutTimers) {
+  Armed armed({{Call::timer_create, always(), fail(EAGAIN)}});
+  EXPECT_EQ(run(options{.procs = 2, .slice = std::chrono::milliseconds(10)},
+                [] { return spawn([] { return 7; }).get(); }),
+            7);
+  EXPECT_GT(armed.fired(), 0U);
+  armed.disarm();
+  expect_nothing_left("runs without timers");
+}
+
 TEST_F(Start, WithoutAPoller) {
   EXPECT_EQ(refusal({Call::epoll_create, always(), fail(EMFILE)}).code(),
             std::errc::too_many_files_open);
