@@ -132,9 +132,9 @@ int raiseproc(int sig) noexcept;  // to the process, whichever of its threads ma
 using TimerId = int;
 enum class TimerClock : uint8_t { monotonic, thread_cpu };
 
-// A timer that sends `sig` to thread `tid` of this process, not armed; thread_cpu is the clock of who calls it, and
-// ticks only while that thread runs. 0 or -errno: -EAGAIN, -ENOMEM: the user has no more (RLIMIT_SIGPENDING).
-int timer_create(TimerClock clock, int tid, int sig, TimerId* timer) noexcept;
+// A timer that sends `sig` to thread `tid` of this process, not armed; handlers find `value` in the signal's si_ptr.
+// thread_cpu is the clock of who calls it, and ticks only while that thread runs. 0 or -errno: -EAGAIN, -ENOMEM: the user has no more (RLIMIT_SIGPENDING).
+int timer_create(TimerClock clock, int tid, int sig, void* value, TimerId* timer) noexcept;
 // First after `first_ns` (0: never), then every `period_ns` (0: no more). A tick that is late is one tick.
 int timer_settime(TimerId timer, int64_t first_ns, int64_t period_ns) noexcept;
 int timer_delete(TimerId timer) noexcept;
@@ -166,6 +166,9 @@ struct mOS {
   AltStack old_signal_stack;  // of a borrowed thread
   uint64_t old_mask = 0;      // the same
 };
+
+// Its address is the value of the signals that minit()'s timer sends: what tells a tick from a program's own SIGURG.
+extern char tick_mark;
 
 // Before the thread exists, by who makes it: its signal stack, with a guard. -ENOMEM.
 int mpreinit(mOS& os) noexcept;

@@ -20,9 +20,12 @@ constexpr uint64_t kMasked =
 os::SignalAction before;
 
 void sighandler(int sig, void* info, void* context) noexcept {
-  M* m = current_m();
   const auto* what = static_cast<const siginfo_t*>(info);
-  if (m != nullptr && what->si_code == SI_TIMER) return preempt_tick(m);
+  if (what->si_code == SI_TIMER && what->si_ptr == &os::tick_mark) {
+    // None on a thread that is about to become an M, or has just been one.
+    if (M* m = current_m(); m != nullptr) preempt_tick(m);
+    return;
+  }
   if (os::has_handler(before)) before.handler(sig, info, context);
 }
 

@@ -104,6 +104,8 @@ void* thread_main(void* arg) noexcept {
   return nullptr;
 }
 
+char tick_mark = 0;
+
 namespace {
 
 // What a handler needs beside the frame that the kernel makes, whose size depends on the processor.
@@ -120,7 +122,8 @@ void begin_ticks(mOS& os) noexcept {
     const AltStack ours{os.signal_stack, 0, os.signal_stack_bytes};
     sigaltstack(&ours, nullptr);
   }
-  if (os.tick_ns == 0 || timer_create(TimerClock::thread_cpu, gettid(), SIGURG, &os.timer) != 0) {
+  if (os.tick_ns == 0 ||
+      timer_create(TimerClock::thread_cpu, gettid(), SIGURG, &tick_mark, &os.timer) != 0) {
     os.timer = -1;
     return;
   }

@@ -39,8 +39,9 @@ Time time_of(int64_t ns) noexcept {
 
 }  // namespace
 
-int timer_create(TimerClock clock, int tid, int sig, TimerId* timer) noexcept {
+int timer_create(TimerClock clock, int tid, int sig, void* value, TimerId* timer) noexcept {
   Event event{};
+  event.value.pointer = value;
   event.signal = sig;
   event.notify = SIGEV_THREAD_ID;
   event.to.tid = tid;

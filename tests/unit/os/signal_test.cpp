@@ -23,8 +23,10 @@ constexpr int64_t kMs = 1'000'000;
 std::atomic<int> count{0};
 std::atomic<int> taken_by{0};
 std::atomic<void*> stood_at{nullptr};
+std::atomic<void*> value{nullptr};
 
-void note_it(int, void*, void*) {
+void note_it(int, void* info, void*) {
+  value = static_cast<const siginfo_t*>(info)->si_ptr;
   int here = 0;
   stood_at = &here;
   taken_by = gettid();
@@ -194,7 +196,7 @@ TEST(Signal, TheProcessDiesByItsSignal) {
 class Timer {
  public:
   Timer(TimerClock clock, int64_t first_ns, int64_t period_ns) {
-    EXPECT_EQ(timer_create(clock, gettid(), SIGURG, &id_), 0);
+    EXPECT_EQ(timer_create(clock, gettid(), SIGURG, this, &id_), 0);
     EXPECT_EQ(timer_settime(id_, first_ns, period_ns), 0);
   }
   ~Timer() { EXPECT_EQ(timer_delete(id_), 0); }
@@ -214,6 +216,7 @@ TEST(SignalTimer, TicksWhileItsThreadRuns) {
   EXPECT_GE(count, 4);
   EXPECT_LE(count, 10);
   EXPECT_EQ(taken_by, gettid());
+  EXPECT_EQ(value, &timer);
 }
 
 TEST(SignalTimer, IsSilentWhileItsThreadSleeps) {
@@ -245,8 +248,9 @@ TEST(SignalTimer, OnceIsOnce) {
 
 TEST(SignalTimer, ErrorsAreNegative) {
   TimerId timer = -1;
-  EXPECT_EQ(timer_create(TimerClock::monotonic, -1, SIGURG, &timer), -EINVAL) << "no such thread";
-  EXPECT_EQ(timer_create(TimerClock::monotonic, gettid(), 99, &timer), -EINVAL);
+  EXPECT_EQ(timer_create(TimerClock::monotonic, -1, SIGURG, nullptr, &timer), -EINVAL)
+      << "no such thread";
+  EXPECT_EQ(timer_create(TimerClock::monotonic, gettid(), 99, nullptr, &timer), -EINVAL);
   EXPECT_EQ(timer_settime(12345, 0, 0), -EINVAL);
   EXPECT_EQ(timer_delete(12345), -EINVAL);
 }
