@@ -40,7 +40,6 @@
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
-#include "sched/sysmon.hpp"
 
 namespace gort {
 namespace {

@@ -136,7 +136,6 @@ const Case kCases[] = {
     {"affinity", Call::affinity, fail(EINVAL), kNever, true},
     {"open", Call::open, fail(EMFILE), kNever, true},
     {"pread", Call::pread, fail(EINTR), kNever, true},
-    {"getdents", Call::getdents, fail(EIO), kNever, true},
     {"prctl", Call::prctl, fail(EINVAL), kNever},
 };
 

@@ -65,7 +65,6 @@ enum class Call : uint8_t {
   affinity,      // sched_getaffinity
   open,          // openat: files of /proc and /sys
   pread,         // pread64
-  getdents,      // getdents64: /proc/self/task
   random,        // getrandom
   limit,         // prlimit64
   prctl,         // prctl: timer slack

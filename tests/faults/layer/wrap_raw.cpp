@@ -46,8 +46,6 @@ Call call_of(long nr, long a2, long a3, long a4) noexcept {
       return Call::open;
     case SYS_pread64:
       return Call::pread;
-    case SYS_getdents64:
-      return Call::getdents;
     case SYS_getrandom:
       return Call::random;
     case SYS_prlimit64:

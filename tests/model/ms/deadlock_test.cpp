@@ -468,11 +468,11 @@ const std::vector<std::pair<const char*, void (*)()>>& programs() {
   return all;
 }
 
-TEST(DeadlockModel, Programs) {
-  for (const auto& [name, program] : programs()) {
-    SCOPED_TRACE(name);
-    expect_right_so_far(program, 10'000);
-  }
+class DeadlockPrograms : public testing::TestWithParam<std::pair<const char*, void (*)()>> {};
+INSTANTIATE_TEST_SUITE_P(DeadlockModel, DeadlockPrograms, testing::ValuesIn(programs()),
+                         [](const auto& info) { return std::string(info.param.first); });
+TEST_P(DeadlockPrograms, AreRight) {
+  expect_right_so_far(GetParam().second, 10'000);
 }
 
 TEST(DeadlockModel, Mutants) {
