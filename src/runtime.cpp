@@ -32,6 +32,7 @@
 #include "sched/region.hpp"
 #include "sched/report.hpp"
 #include "sched/sched.hpp"
+#include "sched/spares.hpp"
 #include "sched/spawn.hpp"
 #include "sched/stop.hpp"
 #include "sched/sysmon.hpp"
@@ -43,6 +44,7 @@ namespace {
 constexpr int kThreadsDefault = 10'000;                                      // as in Go
 constexpr std::chrono::microseconds kSlice = std::chrono::milliseconds(10);  // the same
 constexpr std::chrono::microseconds kSliceMin{100};
+constexpr int kTicksPerSlice = 2;  // the first finds a fiber that has just begun
 constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
 constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
 
@@ -76,21 +78,26 @@ options complete(options o) {
   if (o.max_threads == 0) o.max_threads = env.max_threads != 0 ? env.max_threads : kThreadsDefault;
   if (o.slice.count() == 0) {
     const auto it = env.debug.find("slice");
-    if (it != env.debug.end()) o.slice = std::chrono::microseconds(std::stoll(it->second));
+    o.slice = it != env.debug.end() ? std::chrono::microseconds(std::stoll(it->second)) : kSlice;
   }
   o.procs = std::min(o.procs, kMaxProcs);
   return o;
+}
+
+os::TickSource wished_ticks(const std::map<std::string, std::string>& debug) {
+  const auto it = debug.find("ticks");
+  if (it == debug.end()) return os::TickSource::none;
+  return it->second == "timer"   ? os::TickSource::timer
+         : it->second == "event" ? os::TickSource::event
+                                 : os::TickSource::watchman;
 }
 
 void apply_debug(Sched& s) {
   const auto& debug = os::settings().debug;
   if (const auto it = debug.find("asyncpreempt"); it != debug.end()) {
     if (it->second == "0") s.tick_ns = 0;
-    if (it->second == "1" && s.tick_ns == 0)
-      s.tick_ns = std::chrono::nanoseconds(kSlice).count() / 2;
   }
-  if (kSanitizerThreads != 0)
-    s.tick_ns = 0;  // ThreadSanitizer delays signals until the thread calls libc
+  if (s.tick_ns != 0) s.tick_source = os::choose_tick_source(s.tick_ns, wished_ticks(debug));
   if (const auto it = debug.find("schedtrace"); it != debug.end()) {
     s.schedtrace_ns = std::stoll(it->second) * 1'000'000;
   }
@@ -144,6 +151,7 @@ void make_procs(Sched& s, int n) GORT_NO_THREAD_SAFETY_ANALYSIS {
     p.idle_link = s.idle_p;
     s.idle_p = &p;
   }
+  s.idle_p_listed = n;
   s.idle_p_count.store(n, std::memory_order_relaxed);  // relaxed: not published yet
 }
 
@@ -194,7 +202,7 @@ void start_sched(const options& wish) {
     auto s = std::make_unique<Sched>();
     s->max_threads = o.max_threads;
     s->stack_bytes = o.stack_size;
-    s->tick_ns = std::chrono::nanoseconds(o.slice).count() / 2;
+    s->tick_ns = std::chrono::nanoseconds(o.slice).count() / kTicksPerSlice;
     apply_debug(*s);
     start_chaos();
     make_procs(*s, o.procs);
@@ -228,12 +236,10 @@ void open_door() noexcept {
 
 void end_sched() noexcept {
   Sched& s = sched();
+  if (s.tick_ns != 0) stop_spares();  // SP3
   join_ms(s);
   stop_sysmon();
-  if (s.tick_ns != 0) {
-    stop_spares();
-    finisig();
-  }
+  if (s.tick_ns != 0) finisig();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
@@ -248,6 +254,7 @@ void end_sched() noexcept {
 M* enter_main_m(Sched& s) {
   M* m = new M;
   m->os.tick_ns = s.tick_ns;
+  m->os.tick_source = s.tick_source;
   if (s.tick_ns != 0 && os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
   m_enter(m);
   if (m->os.tick_ns != 0) os::minit(m->os);
@@ -378,6 +385,20 @@ runtime_stats stats() {
   r.stack_bytes_reserved = stacks.reserved_bytes;
   r.stack_bytes_resident = stacks.resident_bytes;
   r.guard = stacks.guard;
+  r.slice = std::chrono::nanoseconds(kTicksPerSlice * s.tick_ns);
+  switch (s.tick_source) {
+    case os::TickSource::none:
+      break;
+    case os::TickSource::timer:
+      r.ticks = "timer";
+      break;
+    case os::TickSource::event:
+      r.ticks = "event";
+      break;
+    case os::TickSource::watchman:
+      r.ticks = "watchman";
+      break;
+  }
   switch (os::thread_backend()) {
     case os::ThreadBackend::none:
       break;

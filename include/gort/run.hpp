@@ -29,9 +29,10 @@ struct options {
   // else 10,000.
   int max_threads = 0;
   // Processor time that a fiber may use in a row while others wait for their turn; then it is interrupted, wherever it
-  // is. At least 100 us; signals of processor time come with the kernel's tick, so a slice is at least as long as that
-  // (4 ms at 250 Hz). Automatic: GORT_DEBUG=slice=<microseconds>us, or 10 ms with GORT_DEBUG=asyncpreempt=1; else
-  // fibers are not interrupted.
+  // is. At least 100 us. Slices below 10 ms are kept by perf events or, where the kernel does not allow them, by looks of
+  // a watching thread, which costs some processor time (stats().ticks says which). Automatic:
+  // GORT_DEBUG=slice=<microseconds>us, else 10 ms. GORT_DEBUG=asyncpreempt=0: fibers are not interrupted, and threads
+  // that block keep their P.
   std::chrono::microseconds slice{0};
 
   // The automatic values made explicit, from the environment and the machine. A malformed GORT_*

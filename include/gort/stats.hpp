@@ -1,6 +1,7 @@
 // Counters of the live runtime.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -29,6 +30,11 @@ struct runtime_stats {
   size_t stack_bytes_reserved = 0;  // address space
   size_t stack_bytes_resident = 0;  // memory; measured now, which takes a while with many fibers
   std::vector<proc> procs;
+  // The processor time behind which a fiber gives way to others, 0: never; and what sees to it: "timer" (timers of each
+  // thread's processor time, which come with the kernel's own tick), "event" (perf events of the task clock, precise),
+  // "watchman" (a look by gort's own thread), "off".
+  std::chrono::nanoseconds slice{0};
+  const char* ticks = "off";
   const char* thread_backend = "none";  // "clone" or "pthread"
   std::string thread_backend_reason;
   const char* guard = "none";  // "madvise", "protect_none" or "none"

@@ -142,6 +142,26 @@ int timer_delete(TimerId timer) noexcept;
 // time, precise to a microsecond; 0: off.
 int setitimer(int64_t period_ns) noexcept;
 
+// ---- Ticks (tick.cpp) ----------------------------------------------------------------------------
+
+// What tells a thread by SIGURG that it has used so much processor time. timer: a timer of its processor time, looked at
+// by the kernel at its own tick, some milliseconds apart; event: a perf event of the task clock, precise, where the
+// kernel allows it; watchman: nothing, somebody else has to look and send the signal.
+enum class TickSource : uint8_t { none, timer, event, watchman };
+
+int64_t kernel_tick_ns() noexcept;
+// The best for this period that the machine has; `wish` other than none is taken if there is such a thing. For `event` tries
+// whether the kernel allows it, which costs two system calls.
+TickSource choose_tick_source(int64_t tick_ns, TickSource wish) noexcept;
+struct mOS;
+// On the thread itself, by minit() and unminit(): mOS::tick_source as wished; nothing to be had is no error.
+void begin_ticks(mOS& os) noexcept;
+void end_ticks(mOS& os) noexcept;
+// Whether a signal (its siginfo_t) is a tick of this thread, whose record may be null.
+bool is_tick(const mOS* os, const void* info) noexcept;
+// Its address is the value of the signals that a thread's timer sends.
+extern char tick_mark;
+
 // ---- Threads (thread.cpp) -----------------------------------------------------------------------
 
 enum class ThreadBackend : uint8_t { none, clone, pthread };
@@ -158,17 +178,16 @@ struct mOS {
   void* start_arg = nullptr;
   uint64_t creator_mask = 0;  // the creator's signal mask, which minit() restores
   int timer_slack_ns = 0;     // of a borrowed thread, which unminit() restores
-  // Preemption: how much processor time passes between two signals (SIGURG) to the thread, 0: none; where they run.
+  // Preemption: what sends SIGURG to the thread, and after how much processor time each time; where its handler runs.
+  TickSource tick_source = TickSource::none;
   int64_t tick_ns = 0;
   TimerId timer = -1;
+  int tick_event = -1;
   void* signal_stack = nullptr;
   size_t signal_stack_bytes = 0;
   AltStack old_signal_stack;  // of a borrowed thread
   uint64_t old_mask = 0;      // the same
 };
-
-// Its address is the value of the signals that minit()'s timer sends: what tells a tick from a program's own SIGURG.
-extern char tick_mark;
 
 // Before the thread exists, by who makes it: its signal stack, with a guard. -ENOMEM.
 int mpreinit(mOS& os) noexcept;
@@ -192,6 +211,9 @@ const char* thread_backend_reason() noexcept;  // why, in one line, for stats() 
 // Learns and checks the back end now. `forced`: "clone", "pthread" or empty. False with *error set
 // when it cannot be had, or another one was chosen before. The first call (or newosproc) decides.
 bool choose_thread_backend(std::string_view forced, std::string* error);
+// What the kernel says of a thread of this process: 'R' it runs or could, 'S' and 'D' it waits in the kernel, and other
+// letters (see proc(5)); 0: it has ended, or there is no /proc. About 4 us.
+char thread_state(int tid) noexcept;
 int count_threads() noexcept;  // threads of this process, one that is ending too; or -errno
 
 // ---- Memory (mem.cpp) ---------------------------------------------------------------------------

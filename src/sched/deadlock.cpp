@@ -34,8 +34,7 @@ enum class Asleep : uint8_t { no, all_but_poller, all };
 Asleep all_asleep(Sched& s) noexcept {
   LockGuard guard(s.lock);
   if (s.deadlock == DeadlockMode::off) return Asleep::no;
-  // relaxed: under the lock, or behind it.
-  if (s.idle_p_count.load(std::memory_order_relaxed) != s.nprocs) return Asleep::no;  // D1
+  if (s.idle_p_listed != s.nprocs) return Asleep::no;  // D1; one that is lent (PR7) is not idle
   // D1. unmodelled: who queues there without a P is counted by D2, D3, D6 or D7.
   if (Mem::recheck(s.globq_size() != 0)) return Asleep::no;
   if (Mem::recheck(s.blocking_count != 0)) return Asleep::no;  // D2

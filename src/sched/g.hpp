@@ -81,6 +81,7 @@ struct alignas(64) G {
   Plain<EhGlobals> eh;
   StateWord state;
   GKind kind = GKind::fiber;
+  bool handed_off = false;                        // inside blocking(), which has given its P away
   Plain<StopState> stop_state = StopState::open;  // owner: the fiber itself
   WaitReason reason = WaitReason::none;           // meaningful while waiting
   G* link = nullptr;                              // owner: the list it is on

@@ -31,6 +31,20 @@ class GList {
     g->link = nullptr;
     return g;
   }
+  // The first for which it is true, or nullptr.
+  template <class Condition>
+  [[nodiscard]] G* take_first(Condition is) noexcept {
+    G* before = nullptr;
+    for (G* g = head_; g != nullptr; before = g, g = g->link) {
+      if (!is(*g)) continue;
+      (before != nullptr ? before->link : head_) = g->link;
+      if (tail_ == g) tail_ = before;
+      --size_;
+      g->link = nullptr;
+      return g;
+    }
+    return nullptr;
+  }
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
   [[nodiscard]] uint32_t size() const noexcept { return size_; }
 
@@ -50,6 +64,12 @@ class GlobalQueue {
   }
   [[nodiscard]] G* pop() noexcept {
     G* g = list_.pop_front();
+    publish();
+    return g;
+  }
+  // The first that is bound to an M (PR1 in preempt.hpp), or nullptr.
+  [[nodiscard]] G* take_bound() noexcept {
+    G* g = list_.take_first([](const G& each) { return each.bound_to != nullptr; });
     publish();
     return g;
   }

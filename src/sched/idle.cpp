@@ -22,8 +22,9 @@
 //   I5  An idle M is on exactly one of: the list idle_m (asleep on its note), poller_m (asleep in
 //       netpoll). Whoever takes it off, under Sched::lock, gives it a P (or tells it to exit) and
 //       wakes it, once. An M that finds work by itself takes itself off under the same lock.
-//   I6  While an M sleeps and fibers wait for timers or descriptors, one idle M is the poller. It
-//       publishes poll_until_ns, fences, then computes the earliest timer; who adds a timer fences,
+//   I6  While a P is idle and fibers wait for timers or descriptors, one idle M is the poller; while every P
+//       is busy, they look themselves (find.cpp), and sysmon does for those that do not come to it. An M
+//       that polled for busy Ps would take a processor from them at each event. The poller publishes poll_until_ns, fences, then computes the earliest timer; who adds a timer fences,
 //       then looks at poll_until_ns, and breaks the poll if the new timer is earlier (timer.cpp).
 //   I7  One M at a time waits in netpoll: a poller that has been taken off the list is still in
 //       there, and a second one could eat the break that is meant for the first. Until the first
@@ -52,6 +53,8 @@
 #include "sched/loop.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
+#include "sched/preempt.hpp"
+#include "sched/spares.hpp"
 #include "sched/sysmon.hpp"
 
 namespace gort {
@@ -71,16 +74,44 @@ void push_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock) {
   p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   p->idle_link = s.idle_p;
   s.idle_p = p;
+  ++s.idle_p_listed;
   // release: sysmon, which finds all of them idle, sees what is left in their queues (Y1, I8).
   // modelled in SysmonModel. For I2 there is a fence behind it.
   s.idle_p_count.fetch_add(1, std::memory_order_release);
 }
 
+// PR7.
+P* take_lent_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
+  for (int i = 0; i < s.nprocs; ++i) {
+    // acquire: pairs with hold(). unmodelled: no model makes an M that others could see half.
+    M* const m = s.procs[i].m.load(std::memory_order_acquire);
+    if (m == nullptr) continue;
+    Retake lent = Retake::lent;
+    // acquire: pairs with the release in lend_p(); what was done with the P. unmodelled: as there.
+    if (!m->retake.compare_exchange_strong(lent, Retake::taken, std::memory_order_acquire,
+                                           std::memory_order_relaxed)) {
+      continue;
+    }
+    P* const p = m->p;
+    m->p = nullptr;
+    p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
+    ++s.blocking_count;
+    return p;
+  }
+  return nullptr;
+}
+
 P* pop_idle_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
   P* p = s.idle_p;
-  if (p == nullptr) return nullptr;
-  s.idle_p = p->idle_link;
-  p->idle_link = nullptr;
+  if (p != nullptr) {
+    s.idle_p = p->idle_link;
+    p->idle_link = nullptr;
+    --s.idle_p_listed;
+    // acquire: pairs with the release in lend_p(): who has counted a P that is lent finds it. modelled in SparesModel.
+  } else if (s.idle_p_count.load(std::memory_order_acquire) == 0 ||
+             (p = take_lent_p(s)) == nullptr) {
+    return nullptr;
+  }
   // seq_cst: Y1 in sysmon.cpp, modelled in SysmonModel.
   s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);
   return p;
@@ -92,6 +123,7 @@ void list_idle_m(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
   m->idle_next = s.idle_m;
   if (s.idle_m != nullptr) s.idle_m->idle_prev = m;
   s.idle_m = m;
+  ++s.idle_m_count;
 }
 
 // I5. Called under the lock.
@@ -106,6 +138,7 @@ void delist(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
       s.idle_m = next;
     }
     if (next != nullptr) next->idle_prev = m->idle_prev;
+    s.idle_m_least = std::min(s.idle_m_least, --s.idle_m_count);
   }
   m->sleep = MSleep::awake;
 }
@@ -181,15 +214,36 @@ M* some_sleeper(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
   return s.idle_m != nullptr ? s.idle_m : s.poller_m;
 }
 
-// Wakes one M to look for work; `lonely` names the P whose single ready fiber is the reason, if so.
-void wake_one(P* lonely) noexcept {
+// I8: no M is to be had for this P, but one whose own fiber waits in line (PR1 in preempt.hpp). Unlocks.
+void put_back(Sched& s, P* p) noexcept GORT_RELEASE(s.lock) {
+  G* const bound = s.globq.take_bound();
+  if (bound == nullptr) push_idle_p(s, p);
+  s.lock.unlock();
+  if (bound != nullptr) give_to_bound(p, bound);
+}
+
+enum class WakeEnd : uint8_t { done, again };
+
+// No M was to be had to look for work. I3: submitters have relied on it.
+WakeEnd after_no_m(Sched& s) noexcept {
+  s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as in try_wake_one()
+  fence();
+  // I8, modelled in SysmonModel.
+  if (!Mem::recheck(queued_work(s))) return WakeEnd::done;
+  wake_sysmon();
+  // One that has gone to sleep meanwhile may have done so before the work was there.
+  LockGuard guard(s.lock);
+  return some_sleeper(s) != nullptr ? WakeEnd::again : WakeEnd::done;
+}
+
+WakeEnd try_wake_one(P* lonely) noexcept {
   Sched& s = sched();
   int none = 0;
   // relaxed, as every change of it: it publishes nothing, and the looks behind it, ours and those of
   // I2 and I3, have fences of their own. The winner owns the one wake-up.
   if (!s.spinning.compare_exchange_strong(none, 1, std::memory_order_relaxed,
                                           std::memory_order_relaxed)) {
-    return;
+    return WakeEnd::done;
   }
   chaos_point(ChaosPoint::wake_claimed);
   s.lock.lock();
@@ -198,23 +252,18 @@ void wake_one(P* lonely) noexcept {
   if (p == nullptr) {
     s.lock.unlock();
     s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
-    return;
+    return WakeEnd::done;
   }
   M* m = some_sleeper(s);
   if (m == nullptr) {
     s.lock.unlock();
-    if (start_m(p, MSearch::spinning)) return;
+    if (start_m(p, MSearch::spinning)) return WakeEnd::done;
     s.lock.lock();
     m = some_sleeper(s);  // one that has gone to sleep meanwhile
   }
   if (m == nullptr) {
-    push_idle_p(s, p);
-    s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
-    fence();  // I3: submitters have relied on the spinner that does not come
-    // I8, modelled in SysmonModel.
-    if (Mem::recheck(queued_work(s))) wake_sysmon();
-    return;
+    put_back(s, p);
+    return after_no_m(s);
   }
   const MSleep how = m->sleep;
   delist(s, m);
@@ -224,6 +273,13 @@ void wake_one(P* lonely) noexcept {
   s.lock.unlock();
   chaos_point(ChaosPoint::wake_delisted);
   rouse(m, how);
+  return WakeEnd::done;
+}
+
+// Wakes one M to look for work; `lonely` names the P whose single ready fiber is the reason, if so.
+void wake_one(P* lonely) noexcept {
+  while (try_wake_one(lonely) == WakeEnd::again) {
+  }
 }
 
 // A spinner gives up: I2's "stop spinning", and the lesson of I4. `search` and `woken_by` are what
@@ -264,7 +320,7 @@ void fire_due(Sched& s, GList& out) noexcept {
   }
 }
 
-enum class PollEnd : uint8_t { have_p, again, exit };
+enum class PollEnd : uint8_t { have_p, again, surplus, exit };
 
 // One sleep of the poller (I6) and what follows from it.
 PollEnd poll_once(Sched& s, M* m) noexcept {
@@ -305,7 +361,10 @@ PollEnd poll_once(Sched& s, M* m) noexcept {
       set_state(g, GState::runnable);
       s.globq.push(g);
     }
-    end = PollEnd::again;  // every P is busy and will look at the global queue (F1)
+    // Every P is busy and will look at the global queue (F1), and after descriptors and timers (I6).
+    delist(s, m);
+    list_idle_m(s, m);
+    end = PollEnd::surplus;
   }
   if (end == PollEnd::again) s.polling_m = m;
   s.lock.unlock();
@@ -330,7 +389,12 @@ IdleEnd sleep_on_note(M* m) noexcept {
   m->note.sleep();
   P* p = m->next_p;
   m->next_p = nullptr;
-  if (p == nullptr) return IdleEnd::exit;
+  if (p == nullptr) {
+    // One that retires (SP2) may have seen work in I2's look that it can not take any more. unmodelled: it must have spun
+    // on another P, and no model has as many Ms.
+    if (Mem::recheck(queued_work(sched()))) wake_if_idle();
+    return IdleEnd::exit;
+  }
   hold(m, p);
   return IdleEnd::look;
 }
@@ -342,6 +406,9 @@ void take_off_idle_list(Sched& s, M* m) noexcept {
 }
 void take_p(M* m, P* p) noexcept {
   hold(m, p);
+}
+int idle_ms(const Sched& s) noexcept {
+  return s.idle_m_count + (s.poller_m != nullptr ? 1 : 0);
 }
 
 IdleEnd idle(M* m) noexcept {
@@ -365,10 +432,13 @@ IdleEnd idle(M* m) noexcept {
     m->p = nullptr;
     push_idle_p(s, p);
   }
-  if (std::exchange(m->is_new_spare, false)) s.spare_m_coming = false;
+  const bool is_new = std::exchange(m->is_new_spare, false);
+  if (is_new) s.spare_m_coming = false;
   const MSearch search = std::exchange(m->search, MSearch::no);
   P* const woken_by = std::exchange(m->woken_by, nullptr);
-  if (s.polling_m == nullptr && (netpoll_wanted() || any_timer(s))) {
+  // relaxed: under the lock.
+  if (s.polling_m == nullptr && s.idle_p_count.load(std::memory_order_relaxed) != 0 &&
+      (netpoll_wanted() || any_timer(s))) {
     m->sleep = MSleep::poller;
     s.poller_m = m;
     s.polling_m = m;
@@ -376,7 +446,10 @@ IdleEnd idle(M* m) noexcept {
     list_idle_m(s, m);
   }
   const MSleep how = m->sleep;
+  // relaxed: as in request_spares().
+  const bool more = is_new && idle_ms(s) < s.spares_wanted.load(std::memory_order_relaxed);
   s.lock.unlock();
+  if (more) request_spare();  // SP1
   chaos_point(ChaosPoint::idle_gave_p);
   stop_spinning_empty(search, woken_by);
   chaos_point(ChaosPoint::idle_stopped_spinning);
@@ -388,10 +461,12 @@ IdleEnd idle(M* m) noexcept {
     return IdleEnd::look;
   }
   if (how == MSleep::poller) {
+    PollEnd end;
     do {
-      const PollEnd end = poll_once(s, m);
-      if (end != PollEnd::again) return end == PollEnd::exit ? IdleEnd::exit : IdleEnd::look;
-    } while (!stop_polling(s, m));
+      end = poll_once(s, m);
+      if (end == PollEnd::exit) return IdleEnd::exit;
+      if (end == PollEnd::have_p) return IdleEnd::look;
+    } while (end == PollEnd::again && !stop_polling(s, m));
   }
   chaos_point(ChaosPoint::idle_sleeping);
   check_deadlock();
@@ -435,6 +510,7 @@ void wake_all_idle() noexcept {
     poller = s.poller_m;
     for (M* m = list; m != nullptr; m = m->idle_next) m->sleep = MSleep::awake;
     s.idle_m = nullptr;
+    s.idle_m_count = 0;
     if (poller != nullptr) poller->sleep = MSleep::awake;
     s.poller_m = nullptr;
   }
@@ -473,10 +549,48 @@ P* try_take_idle_p(M* m) noexcept {
   return p;
 }
 
-void hand_off_p(M* m) noexcept {
+bool lend_p(M* m) noexcept {
   Sched& s = sched();
-  P* p = m->p;
+  P* const p = m->p;
+  // relaxed: P is ours; of the others, I2 comes behind.
+  if (p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty() ||
+      s.globq_size() != 0 || p->timers.next_when() != kNever ||
+      (netpoll_wanted() && s.poll_until_ns.load(std::memory_order_relaxed) == 0)) {
+    return false;
+  }
+  // release: PR7. unmodelled: the count's order does the same, unless the taker came for another P that is lent.
+  m->retake.store(Retake::lent, std::memory_order_release);
+  // release: pairs with pop_idle_p(). modelled in SparesModel.
+  s.idle_p_count.fetch_add(1, std::memory_order_release);
+  chaos_point(ChaosPoint::hand_off_given);
+  fence();  // I2
+  // modelled in IdleModel.
+  if (Mem::recheck(queued_work(s))) wake_if_idle();
+  return true;
+}
+
+bool end_lending(M* m) noexcept {
+  Retake lent = Retake::lent;
+  // relaxed, both: nobody has done anything with the P, or settle_retake() takes the lock.
+  if (!m->retake.compare_exchange_strong(lent, Retake::no, std::memory_order_relaxed,
+                                         std::memory_order_relaxed)) {
+    return false;
+  }
+  // seq_cst: Y1. modelled in SparesModel.
+  sched().idle_p_count.fetch_sub(1, std::memory_order_seq_cst);
+  wake_sysmon();
+  return true;
+}
+
+void hand_off_p(M* m) noexcept {
+  P* const p = m->p;
   m->p = nullptr;
+  hand_over_p(p);
+}
+
+void hand_over_p(P* p) noexcept {
+  Sched& s = sched();
+  p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   // relaxed: P is ours until it is given away.
   const bool work = p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty();
   chaos_point(ChaosPoint::hand_off_begun);
@@ -489,7 +603,7 @@ void hand_off_p(M* m) noexcept {
     s.lock.unlock();
     chaos_point(ChaosPoint::hand_off_given);
     fence();  // I2
-    // modelled in IdleModel.
+    // modelled in SparesModel.
     if (Mem::recheck(queued_work(s))) wake_if_idle();
     return;
   }
@@ -502,8 +616,7 @@ void hand_off_p(M* m) noexcept {
     other = some_sleeper(s);  // one that has gone to sleep meanwhile
   }
   if (other == nullptr) {
-    push_idle_p(s, p);  // I8
-    s.lock.unlock();
+    put_back(s, p);
     return;
   }
   const MSleep how = other->sleep;

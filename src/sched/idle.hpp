@@ -33,12 +33,21 @@ void stop_spinning_found(M* m) noexcept;
 
 // Gives away the P of an M that is about to block its thread.
 void hand_off_p(M* m) noexcept;
+// The same for a P that no M has.
+void hand_over_p(P* p) noexcept;
+
+// PR7 in preempt.hpp: in place of hand_off_p(). False: somebody waits for the P, now or soon.
+[[nodiscard]] bool lend_p(M* m) noexcept;
+// True: the M has its P again; false: somebody has taken it.
+[[nodiscard]] bool end_lending(M* m) noexcept;
 
 // Makes an M and its thread, which starts with next_p. False: no thread to be had (message
 // printed), or a spare M was asked for and will come (RG4): p is still the caller's.
 bool start_m(P* p, MSearch search) noexcept;
 // Makes an M that starts idle. By the thread that makes spares.
 void start_spare_m() noexcept;
+// Ms that sleep without a P.
+[[nodiscard]] int idle_ms(const Sched& s) noexcept GORT_REQUIRES(s.lock);
 
 // For preempt.cpp: what the wakers of this file do themselves. The first under Sched::lock.
 void take_off_idle_list(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock);

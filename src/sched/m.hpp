@@ -19,8 +19,15 @@ enum class MSearch : uint8_t { no, spinning };
 // Where an idle M sleeps. Written under Sched::lock.
 enum class MSleep : uint8_t { awake, note, poller };
 
-// Whether sysmon wants the P of an M whose fiber blocks its thread (PR5 in preempt.hpp): it asks, then takes.
-enum class Retake : uint8_t { no, asked, taken };
+// The P of an M whose fiber blocks its thread (PR5, PR7 in preempt.hpp). Any but `no` is looked at before the P is used.
+//
+//     no -> asked         sysmon, under Sched::lock
+//     asked -> taken, no  the same; no: also the M, under the lock
+//     no, asked -> lent   the M, in a region (blocking())
+//     lent -> taken       who wants a P, under the lock
+//     lent -> no          the M
+//     taken -> no         the M, once it has a P again
+enum class Retake : uint8_t { no, asked, lent, taken };
 
 struct alignas(64) M {
   // Touched by every switch. Owner: the M itself.
@@ -31,7 +38,10 @@ struct alignas(64) M {
   Atomic<bool> give_way{false};       // RG3
   Atomic<Retake> retake{Retake::no};  // PR5
   uint64_t seen_turns = 0;            // of its P, at the last tick
-  G* found = nullptr;  // taken from a queue without being run: it is bound to another M
+  // One more than its P's turns when somebody found its fiber too long at it and signals the M (PR6 in preempt.hpp).
+  Atomic<uint64_t> kick{0};
+  Atomic<uint64_t> kicked{0};  // the same, once the signal is here
+  G* found = nullptr;          // taken from a queue without being run: it is bound to another M
   // What the far side of the next switch does for the G that was left.
   void (*after)(M*, G* left, void* arg) = nullptr;
   void* after_arg = nullptr;
@@ -40,7 +50,8 @@ struct alignas(64) M {
   G g0;
   MSearch search = MSearch::no;
   int id = 0;
-  bool is_new_spare = false;  // it has not been idle yet (Sched::spare_m_coming)
+  bool retired_before = false;  // its record has served another thread
+  bool is_new_spare = false;    // it has not been idle yet (Sched::spare_m_coming)
 
   // Sleeping and waking (idle.cpp).
   Note note;
@@ -50,6 +61,7 @@ struct alignas(64) M {
   Plain<M*> idle_next = nullptr;        // Sched::lock
   P* woken_by = nullptr;                // the P whose lonely ready() woke us, or nullptr
   M* all_link = nullptr;                // Sched::lock
+  M* retired_link = nullptr;            // Sched::lock
 
   os::mOS os;
 };

@@ -53,8 +53,11 @@ inline constexpr uint32_t kRunqSlots = Mem::capacity(256);
 
 struct alignas(64) P {
   int id = 0;
-  bool alone = false;      // the runtime has one P: nobody steals (constant)
-  Atomic<M*> m{nullptr};   // who holds it; for sysmon, which asks M::p (PR5 in preempt.hpp)
+  bool alone = false;     // the runtime has one P: nobody steals (constant)
+  Atomic<M*> m{nullptr};  // who holds it; for sysmon, which asks M::p (PR5 in preempt.hpp)
+  // A fiber that was interrupted goes on: P's turns then, and when. For sysmon: it need not wait to see how long that one takes.
+  Atomic<uint64_t> long_turns{UINT64_MAX};
+  Atomic<int64_t> long_since_ns{0};
   P* idle_link = nullptr;  // Sched::lock
 
   // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the

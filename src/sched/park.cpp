@@ -280,8 +280,8 @@ void yield_fiber() noexcept {
   if (__builtin_expect(m->p == nullptr, 0))
     return;  // inside blocking(): there is nothing to give way to
   G* next = next_or_g0(m);
-  // Nothing else is here and the ladder is not due: go on.
-  if (next == &m->g0 && m->p->countdown != 0) return;
+  // Nothing else is here and the ladder is not due: go on. `found`: g0 has to give its M the P (PR1).
+  if (next == &m->g0 && m->found == nullptr && m->p->countdown != 0) return;
   switch_to(m, g, next, yield_after, nullptr);
 }
 

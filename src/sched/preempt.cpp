@@ -1,5 +1,7 @@
 #include "sched/preempt.hpp"
 
+#include <csignal>
+
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/find.hpp"
@@ -8,11 +10,10 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
+#include "sched/spares.hpp"
 
 namespace gort {
 namespace {
-
-constexpr size_t kSparesStackBytes = 128 * 1024;
 
 // Whether anybody waits for this P.
 bool others_wait(Sched& s, const P* p) noexcept {
@@ -28,76 +29,112 @@ void push_front(P* p, G* g) noexcept {
   if (old != nullptr) push_queue(p, old);
 }
 
-// An idle M, taken off its list, or nullptr.
-M* take_sleeper(Sched& s, MSleep* how) noexcept GORT_REQUIRES(s.lock) {
-  M* const m = s.idle_m != nullptr ? s.idle_m : s.poller_m;
-  if (m == nullptr) return nullptr;
-  *how = m->sleep;
-  take_off_idle_list(s, m);
-  m->search = MSearch::no;
-  return m;
+// The fiber that comes next, if it is bound, taken out of its queue. One that is not is put back, in front.
+G* next_if_bound(Sched& s, P* p) noexcept {
+  G* g = take_next(p, UINT32_MAX);
+  if (g == nullptr) {
+    LockGuard guard(s.lock);
+    g = s.globq.pop();
+  }
+  if (g == nullptr || g->bound_to != nullptr) return g;
+  push_front(p, g);
+  // An M on its way to sleep may have looked while the fiber was out. seq_cst: I1. unmodelled: who is passed over here
+  // comes with the next tick.
+  Mem::fence(std::memory_order_seq_cst);
+  wake_if_idle();
+  return nullptr;
 }
 
-// The M that takes the P next, or nullptr (PR3). The fiber that comes next is taken out if it is bound.
-M* next_holder(Sched& s, P* p, MSleep* how) noexcept {
-  *how = MSleep::note;
-  G* g = take_next(p, UINT32_MAX);
+// PR3: who goes on with the P, and how he sleeps.
+struct Heir {
   M* m = nullptr;
+  MSleep how = MSleep::note;
+};
+
+Heir find_heir(Sched& s, P* p, G* bound) noexcept GORT_REQUIRES(s.lock) {
+  Heir heir;
+  if (bound == nullptr) {
+    heir.m = s.idle_m != nullptr ? s.idle_m : s.poller_m;
+    if (heir.m != nullptr) {
+      heir.how = heir.m->sleep;
+      take_off_idle_list(s, heir.m);
+      heir.m->search = MSearch::no;
+      return heir;
+    }
+    if (s.no_thread) bound = s.globq.take_bound();
+  }
+  if (bound != nullptr) {
+    p->counters.switches.add();
+    set_state(bound, GState::running);
+    heir.m = bound->bound_to;
+  }
+  return heir;
+}
+
+// M's fiber gets in line, and the P goes to somebody else, who may use it from here on. False: nobody is there.
+bool bequeath(Sched& s, M* m, G* bound) noexcept {
+  P* const p = m->p;
+  Heir heir;
+  bool few;
   {
     LockGuard guard(s.lock);
-    if (g == nullptr) g = s.globq.pop();
-    if (g == nullptr || g->bound_to == nullptr) m = take_sleeper(s, how);
+    heir = find_heir(s, p, bound);
+    if (heir.m == nullptr) return false;
+    p->counters.preempts.add();
+    p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
+    m->p = nullptr;
+    m->cur->bound_to = m;  // PR1
+    set_state(m->cur, GState::runnable);
+    s.globq.push(m->cur);  // behind all who wait, as in Go
+    heir.m->next_p = p;
+    few = spares_short(s);
   }
-  if (g == nullptr) return m;
-  if (g->bound_to != nullptr) {
-    set_state(g, GState::running);
-    return g->bound_to;
-  }
-  push_front(p, g);
-  if (m == nullptr) {
-    // An M on its way to sleep may have looked while the fiber was out. seq_cst: I1.
-    Mem::fence(std::memory_order_seq_cst);
-    wake_if_idle();
-  }
-  return m;
-}
-
-void give(P* p, M* to, MSleep how) noexcept {
-  p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
-  to->next_p = p;
-  if (how == MSleep::poller) {
+  if (few) request_spares();
+  if (heir.how == MSleep::poller) {
     netpoll_break();
   } else {
-    to->note.wake();
+    heir.m->note.wake();
   }
+  return true;
+}
+
+// PR2. M's fiber is in line, bound to it.
+void sleep_for_p(M* m) noexcept {
+  m->note.sleep();
+  P* const mine = m->next_p;
+  m->next_p = nullptr;
+  m->cur->bound_to = nullptr;
+  take_p(m, mine);
+  const uint64_t turns = mine->turns();
+  m->seen_turns = turns;
+  // relaxed, both: sysmon's looks are looks.
+  mine->long_since_ns.store(os::nanotime(), std::memory_order_relaxed);
+  mine->long_turns.store(turns, std::memory_order_relaxed);
+}
+
+// No M is to be had for the fiber that comes next: another one comes to the front, tick by tick, since one of them may be
+// bound.
+void turn_queue(Sched& s, P* p) noexcept {
+  {
+    LockGuard guard(s.lock);
+    if (!s.no_thread) return;
+  }
+  if (G* g = take_next(p, UINT32_MAX); g != nullptr) push_queue(p, g);
 }
 
 // PR4. The fiber gives its P away, if anybody wants it, and sleeps until it has one again. Inside a region.
 void give_way(M* m) noexcept {
   Sched& s = sched();
   P* const p = m->p;
-  G* const g = m->cur;
-  if (p == nullptr || g->kind != GKind::fiber) return;
+  if (p == nullptr || m->cur->kind != GKind::fiber) return;
   wake_expired(p);
   if (!others_wait(s, p)) return;
-  MSleep how;
-  M* const to = next_holder(s, p, &how);
-  if (to == nullptr) return request_spare();
-  p->counters.preempts.add();
-  m->p = nullptr;
-  g->bound_to = m;  // PR1
-  set_state(g, GState::runnable);
-  {
-    LockGuard guard(s.lock);
-    s.globq.push(g);  // behind all who wait, as in Go
+  if (!bequeath(s, m, next_if_bound(s, p))) {
+    request_spares();
+    turn_queue(s, p);
+    return;
   }
-  give(p, to, how);
-  m->note.sleep();  // PR2
-  P* const mine = m->next_p;
-  m->next_p = nullptr;
-  g->bound_to = nullptr;
-  take_p(m, mine);
-  m->seen_turns = mine->turns();
+  sleep_for_p(m);
 }
 
 // A fiber without a P, whose thread has been let go on: gets one, or waits in line for it.
@@ -109,11 +146,7 @@ void get_p_again(M* m) noexcept {
     GList one;
     one.push_back(g);
     ready_list_global(one);
-    m->note.sleep();  // PR2
-    P* const mine = m->next_p;
-    m->next_p = nullptr;
-    g->bound_to = nullptr;
-    take_p(m, mine);
+    sleep_for_p(m);
   }
   LockGuard guard(s.lock);
   m->retake.store(Retake::no, std::memory_order_relaxed);  // relaxed: under the lock
@@ -133,8 +166,10 @@ void preempt_tick(M* m) noexcept {
       nullptr) {  // inside blocking(), or its P was taken: then it has run long enough without one
     // relaxed: whoever took it did so long ago; else the next tick sees it.
     if (m->retake.load(std::memory_order_relaxed) != Retake::taken) return;
-  } else if (m->seen_turns != p->turns()) {
-    m->seen_turns = p->turns();  // it has not run for a whole tick yet
+  } else if (const uint64_t turns = p->turns();
+             // relaxed: as above.
+             m->seen_turns != turns && m->kicked.load(std::memory_order_relaxed) != turns + 1) {
+    m->seen_turns = turns;  // it has not run for a whole tick yet
     return;
   }
   m->in_runtime.store(true, std::memory_order_relaxed);  // relaxed: as in Region
@@ -146,12 +181,33 @@ void preempt_tick(M* m) noexcept {
   m->in_runtime.store(false, std::memory_order_release);
 }
 
+bool preempt_kicked(M* m) noexcept {
+  // relaxed, both: the number says which turn is meant, and nothing else is read by it.
+  const uint64_t turn = m->kick.exchange(0, std::memory_order_relaxed);
+  if (turn == 0) return false;
+  m->kicked.store(turn, std::memory_order_relaxed);
+  preempt_tick(m);
+  return true;
+}
+
+bool kick(P* p, uint64_t turns) noexcept {
+  // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
+  M* const m = p->m.load(std::memory_order_acquire);
+  if (m == nullptr) return false;
+  // relaxed: a number; 0 while the M begins or ends.
+  const int tid = m->os.tid.load(std::memory_order_relaxed);
+  if (tid == 0) return false;
+  m->kick.store(turns + 1, std::memory_order_relaxed);  // relaxed: the signal follows
+  return os::tgkill(tid, SIGURG) == 0;
+}
+
 void give_way_late(M* m) noexcept {
   m->give_way.store(false, std::memory_order_relaxed);  // relaxed: as above
   preempt_tick(m);
 }
 
 void settle_retake(M* m) noexcept {
+  if (end_lending(m)) return;
   bool taken;
   {
     LockGuard guard(sched().lock);
@@ -169,77 +225,50 @@ bool retake(P* p, uint64_t turns) noexcept {
     LockGuard guard(s.lock);
     // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
     m = p->m.load(std::memory_order_acquire);
-    if (m == nullptr) return false;
-    m->retake.store(Retake::asked, std::memory_order_relaxed);  // relaxed: the fence follows
-  }
-  os::fence_heavy();  // PR5
-  MSleep how;
-  M* to = nullptr;
-  {
-    LockGuard guard(s.lock);
-    // relaxed: under the lock. The M has been here before us.
-    if (m->retake.load(std::memory_order_relaxed) != Retake::asked) return false;
-    // acquire: pairs with the release at the end of a region (PR5).
-    const bool outside = !m->in_runtime.load(std::memory_order_acquire);
-    if (outside && m->p == p && p->turns() == turns) to = take_sleeper(s, &how);
-    // relaxed: under the lock. One store only: an M that saw `no` between would go on with its P.
-    m->retake.store(to != nullptr ? Retake::taken : Retake::no, std::memory_order_relaxed);
-    if (to != nullptr) {
-      m->p = nullptr;
-      ++s.blocking_count;
-      s.handoffs.add();
-    } else if (outside) {
-      request_spare();
+    Retake was = Retake::no;
+    // relaxed, both: the fence follows. Not if the P is lent: whoever needs it takes it (PR7).
+    if (m == nullptr ||
+        !m->retake.compare_exchange_strong(was, Retake::asked, std::memory_order_relaxed,
+                                           std::memory_order_relaxed)) {
+      return false;
     }
   }
-  if (to == nullptr) return false;
-  give(p, to, how);
+  os::fence_heavy();  // PR5
+  {
+    LockGuard guard(s.lock);
+    // acquire: pairs with the release at the end of a region (PR5).
+    const bool outside = !m->in_runtime.load(std::memory_order_acquire);
+    const bool take = outside && m->p == p && p->turns() == turns;
+    Retake was = Retake::asked;
+    // relaxed, both: under the lock, but for an M that lends. One change only: an M that saw `no` between would go on with
+    // its P. If it is not `asked` any more, the M has been here before us.
+    if (!m->retake.compare_exchange_strong(was, take ? Retake::taken : Retake::no,
+                                           std::memory_order_relaxed, std::memory_order_relaxed) ||
+        !take) {
+      return false;
+    }
+    m->p = nullptr;
+    ++s.blocking_count;
+    if (spares_short(s)) request_spares();
+  }
+  hand_over_p(p);
   return true;
 }
 
 void dispatch_bound(M* m, G* g) noexcept {
   P* const p = m->p;
   m->p = nullptr;
+  give_to_bound(p, g);
+}
+
+void give_to_bound(P* p, G* g) noexcept {
   p->counters.switches.add();
   if (p->countdown > 1) --p->countdown;
   set_state(g, GState::running);
-  give(p, g->bound_to, MSleep::note);
-}
-
-// ---- Spares -------------------------------------------------------------------------------------------
-
-namespace {
-
-void spares_main(void*) noexcept {
-  Sched& s = sched();
-  os::minit(s.spares_os);
-  for (;;) {
-    s.spares_note.sleep();
-    if (s.spares_over.load(std::memory_order_relaxed)) return;  // relaxed: behind the note
-    {
-      LockGuard guard(s.lock);
-      if (s.idle_m != nullptr || s.poller_m != nullptr || s.spare_m_coming) continue;
-      s.spare_m_coming = true;
-    }
-    start_spare_m();
-  }
-}
-
-}  // namespace
-
-void request_spare() noexcept {
-  sched().spares_note.wake();
-}
-
-int start_spares() noexcept {
-  return os::newosproc0(sched().spares_os, kSparesStackBytes, spares_main, nullptr);
-}
-
-void stop_spares() noexcept {
-  Sched& s = sched();
-  s.spares_over.store(true, std::memory_order_relaxed);  // relaxed: the note follows
-  s.spares_note.wake();
-  os::mdestroy(s.spares_os);
+  p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
+  M* const to = g->bound_to;
+  to->next_p = p;
+  to->note.wake();
 }
 
 }  // namespace gort

@@ -7,16 +7,22 @@
 //
 //   PR1  A fiber that was interrupted is bound to its M (G::bound_to) from before it is in a queue until its M goes on.
 //        Whoever takes it out of a queue runs it by giving that M his P (dispatch_bound), and is without one.
+//        Where a P has no M to go on with it, such a fiber is a reason to give it to that M (give_to_bound).
 //   PR2  An M that sleeps for its fiber is on no idle list. One wake-up of its note is one P, in M::next_p: by
 //        whoever took its fiber out of a queue, which one does.
 //   PR3  A P is given away here only to an M that is there: one that sleeps for the fiber that comes next, or an idle
-//        one. There is none: the fiber goes on, and an idle one is asked for (request_spare). So whatever is held by
+//        one. There is none: the fiber goes on, and an idle one is asked for (request_spares). So whatever is held by
 //        fibers that were interrupted, each of them comes in turn.
 //   PR5  sysmon takes the P from an M whose fiber blocks its thread: it asks (M::retake), fences heavily, and looks at
 //        in_runtime; the M sets in_runtime, fences lightly, and looks at retake. So one sees the other: either the M
 //        is left alone, or it comes by settle_retake() before it uses its P, and they agree under Sched::lock. A fiber
 //        whose P was taken runs on without one until its next region or tick (blocking_count counts it), and then gets in line.
+//   PR7  blocking() that finds nobody waiting for its P lends it: the M keeps it, but it counts as idle, and who needs an
+//        idle P takes it out of M::retake. The M takes it back by the same word before it uses it.
 //   PR4  Everything here may run in a handler: no malloc, no lock that a program can hold.
+//   PR6  sysmon may ask a fiber to give way before its slice is over, for one whose time has come: it notes P's turns in
+//        M::kick, then signals the M. If P has moved on by then, the signal does nothing. It goes only to a thread that
+//        the kernel says is running, so that system calls of a program are not cut short.
 //
 // Rejected: moving the fiber (above); a call injected into it (needs room on its stack, breaks unwind tables); a signal
 // to the whole process (hits whom it likes).
@@ -30,24 +36,23 @@ struct P;
 
 // A tick of M's processor time, in the handler, on M.
 void preempt_tick(M* m) noexcept;
+// PR6: in the handler of a signal from a thread of this process. False: it is not about M::kick.
+[[nodiscard]] bool preempt_kicked(M* m) noexcept;
+// PR6: by sysmon. False: nobody holds the P, or it was not to be reached.
+bool kick(P* p, uint64_t turns) noexcept;
 
 // The same where a region is left whose M was to give way (RG3).
 void give_way_late(M* m) noexcept;
 
-// PR5: at the beginning of a region, on m.
+// PR5, PR7: at the beginning of a region, on m.
 void settle_retake(M* m) noexcept;
-// By sysmon: takes P from the M that holds it, if that is outside the runtime and the P has not moved since `turns`. True:
-// done.
+// By sysmon: takes P from the M that holds it, if that is outside the runtime and the P has not moved since `turns`, and
+// gives it to an M that is idle, or makes it idle. True: done.
 bool retake(P* p, uint64_t turns) noexcept;
 
 // PR1: runs a fiber that is bound to another M, by giving that one the P. m is without one then.
 void dispatch_bound(M* m, G* g) noexcept;
-
-// PR3: makes an idle M sooner or later. From anywhere.
-void request_spare() noexcept;
-
-// The thread that makes them, while preemption is on.
-[[nodiscard]] int start_spares() noexcept;
-void stop_spares() noexcept;
+// The same by somebody who holds no P but has this one in his hands.
+void give_to_bound(P* p, G* g) noexcept;
 
 }  // namespace gort

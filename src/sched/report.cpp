@@ -115,4 +115,14 @@ void report_no_thread(int error, int threads) noexcept {
         strerror_r(-error, why, sizeof why), threads);
 }
 
+void report_max_threads(int threads) noexcept {
+  print(STDERR_FILENO,
+        "gort: all OS threads that options.max_threads allows ({}) are there, and one more is "
+        "wanted: those that do not "
+        "run fibers block. Other fibers wait until one is free. Raise options.max_threads "
+        "(GORT_MAX_THREADS), or block "
+        "in fewer fibers at once.\n",
+        threads);
+}
+
 }  // namespace gort

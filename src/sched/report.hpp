@@ -17,4 +17,7 @@ void report_chaos(uint64_t seed) noexcept;
 // No OS thread could be made: once per shortage, with what to do about it.
 void report_no_thread(int error, int threads) noexcept;
 
+// options.max_threads are there and block: once until one more could be made.
+void report_max_threads(int threads) noexcept;
+
 }  // namespace gort

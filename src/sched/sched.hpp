@@ -36,6 +36,7 @@ struct Sched {
   // Under lock.
   GlobalQueue globq GORT_GUARDED_BY(lock);
   P* idle_p GORT_GUARDED_BY(lock) = nullptr;
+  int idle_p_listed GORT_GUARDED_BY(lock) = 0;
   // Ms asleep on their notes, the latest first.
   M* idle_m GORT_GUARDED_BY(lock) = nullptr;
   // The M asleep in netpoll, or nullptr.
@@ -62,6 +63,7 @@ struct Sched {
   }
 
   // Read without the lock by those who make work (idle.cpp, I1).
+  // Ps on the list idle_p, and those that are lent (PR7 in preempt.hpp).
   alignas(64) Atomic<int> idle_p_count{0};
   Atomic<int> spinning{0};
   Atomic<int64_t> poll_until_ns{0};  // until when the poller sleeps; 0: nobody polls
@@ -89,9 +91,17 @@ struct Sched {
 
   M* main_m = nullptr;  // the thread that called run(), if it serves as an M
   Note exit_note;       // the phase is exiting: for a runtime object's destructor
-  int64_t tick_ns =
-      0;  // of processor time between two looks at a running fiber's slice; 0: no preemption
+  // Of processor time: between two looks at a running fiber's slice; 0: no preemption. And who looks.
+  int64_t tick_ns = 0;
+  os::TickSource tick_source = os::TickSource::none;
+  // spares.hpp
   bool spare_m_coming GORT_GUARDED_BY(lock) = false;  // one has been made and has not been idle yet
+  Atomic<int> spares_wanted{1};
+  int idle_m_count GORT_GUARDED_BY(lock) = 0;   // on the list idle_m
+  int idle_m_least GORT_GUARDED_BY(lock) = 0;   // since sysmon's last look
+  M* retiring GORT_GUARDED_BY(lock) = nullptr;  // about to end
+  M* retired GORT_GUARDED_BY(lock) = nullptr;   // ended
+  int64_t retire_at_ns GORT_GUARDED_BY(lock) = 0;
   os::mOS spares_os;
   Note spares_note;
   Atomic<bool> spares_over{false};

@@ -11,6 +11,7 @@
 #include "sched/loop.hpp"
 #include "sched/preempt.hpp"
 #include "sched/report.hpp"
+#include "sched/spares.hpp"
 
 namespace gort {
 namespace {
@@ -34,19 +35,27 @@ extern "C" void gort_m_main(void* arg) {
 bool end_start(M* m, int error, int64_t begin_ns) noexcept {
   Sched& s = sched();
   const int64_t now_ns = os::nanotime();
-  if (error != 0) delete m;  // not under the lock: malloc's is one that user code can hold
+  const bool known = m != nullptr && m->retired_before;
+  // Not under the lock: malloc's is one that user code can hold.
+  if (error != 0 && !known) delete m;
   bool said;
   int threads;
   {
     LockGuard guard(s.lock);
     --s.m_starting;
     if (error == 0) {
-      m->all_link = s.all_m;
-      s.all_m = m;
+      if (!known) {
+        m->all_link = s.all_m;
+        s.all_m = m;
+      }
       s.no_thread = false;
       return true;
     }
     ++s.m_gone;
+    if (known) {
+      m->retired_link = s.retired;
+      s.retired = m;
+    }
     s.no_thread_until_ns = now_ns + std::max(kNoThreadNsMin, kNoThreadFactor * (now_ns - begin_ns));
     said = std::exchange(s.no_thread, true);
     threads = s.m_count - s.m_gone;
@@ -56,30 +65,61 @@ bool end_start(M* m, int error, int64_t begin_ns) noexcept {
   return false;
 }
 
+enum class MayStart : uint8_t { yes, not_now, too_many };
+
+// Counts the M that is to be made, and takes a record that has served before (SP2), if there is one.
+MayStart begin_start(Sched& s, int64_t now_ns, M** m, int* id) noexcept {
+  LockGuard guard(s.lock);
+  if (now_ns < s.no_thread_until_ns) return MayStart::not_now;
+  // X2 in exit.cpp, modelled in ExitModel. relaxed: under the lock.
+  if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) {
+    return MayStart::not_now;
+  }
+  if (s.m_count - s.m_gone >= s.max_threads) {
+    return std::exchange(s.no_thread, true) ? MayStart::not_now : MayStart::too_many;
+  }
+  ++s.m_starting;  // X2
+  *m = s.retired;
+  if (*m == nullptr) {
+    *id = s.m_count++;
+  } else {
+    s.retired = (*m)->retired_link;
+    *id = (*m)->id;
+    --s.m_gone;
+  }
+  return MayStart::yes;
+}
+
 bool make_m(P* p, MSearch search) noexcept {
   Sched& s = sched();
   const int64_t begin_ns = os::nanotime();
-  int id;
-  {
-    LockGuard guard(s.lock);
-    if (s.m_count - s.m_gone >= s.max_threads || begin_ns < s.no_thread_until_ns) return false;
-    // X2 in exit.cpp, modelled in ExitModel. relaxed: under the lock.
-    if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) return false;
-    ++s.m_starting;  // X2
-    id = s.m_count++;
+  M* m = nullptr;
+  int id = 0;
+  switch (begin_start(s, begin_ns, &m, &id)) {
+    case MayStart::yes:
+      break;
+    case MayStart::too_many:
+      report_max_threads(s.max_threads);
+      return false;
+    case MayStart::not_now:
+      return false;
   }
-  M* m = new (std::nothrow) M;
+  const bool known = m != nullptr;
+  if (!known) m = new (std::nothrow) M;
   if (m == nullptr) return end_start(nullptr, -ENOMEM, begin_ns);
+  m->retired_before = known;
   m->id = id;
   m->search = search;
   m->next_p = p;
   m->is_new_spare = p == nullptr;
   m->os.tick_ns = s.tick_ns;
+  m->os.tick_source = s.tick_source;
   int error = s.tick_ns != 0 ? os::mpreinit(m->os) : 0;
   chaos_point(ChaosPoint::start_thread);
   if (error == 0) error = os::newosproc(m->os, gort_m_main, m);
   if (error != 0 && m->os.signal_stack != nullptr) {
     os::mem_unmap(m->os.signal_stack, m->os.signal_stack_bytes);
+    m->os.signal_stack = nullptr;
   }
   return end_start(m, error, begin_ns);
 }

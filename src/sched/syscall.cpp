@@ -1,5 +1,7 @@
 #include "sched/syscall.hpp"
 
+#include <utility>
+
 #include "sched/chaos.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
@@ -28,6 +30,9 @@ bool enter_blocking() noexcept {
   M* m = current_m();
   if (m == nullptr || m->cur->kind != GKind::fiber || m->p == nullptr) return false;
   m->cur->reason = WaitReason::blocking;
+  // PR7. It ends with the next region: where f calls gort, or leave_blocking() does.
+  if (lend_p(m)) return true;
+  m->cur->handed_off = true;
   count(+1);
   hand_off_p(m);
   return true;
@@ -45,6 +50,7 @@ M* reenter_from_blocking() noexcept {
 }
 
 void leave_blocking() noexcept {
+  if (!std::exchange(current_m()->cur->handed_off, false)) return;
   reenter_from_blocking();
   count(-1);
 }

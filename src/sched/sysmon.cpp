@@ -1,11 +1,13 @@
 // sysmon looks after what nobody else would: a ready fiber passed over by the wake-up rule (I4 in
-// idle.cpp), descriptors that nobody has polled for 10 ms because every M is busy, resident memory
-// of free stacks after a burst, a deadlock that only showed when the last foreign thread ended.
+// idle.cpp), Ps that one fiber keeps for long (watch.hpp), descriptors that nobody has polled for
+// 10 ms because every M is busy, resident memory of free stacks after a burst, Ms that have been
+// idle for long, a deadlock that only showed when the last foreign thread ended.
 //
 // It also tries again to get threads when there were none (I8 in idle.cpp).
 //
-// It has no P and never runs fibers. It sleeps 1 ms, doubling to 10 ms while it finds nothing to
-// do, and for good once all Ps have been idle for a while; the next M that gets a P wakes it.
+// It has no P and never runs fibers. It sleeps 0.25 ms where it has found something, doubling to
+// 10 ms while it finds nothing to do, until a timer that a busy P would miss, and for good once all Ps
+// have been idle for a while; the next M that gets a P wakes it.
 //
 //   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle. Getting
 //       a P: idle_p_count falls (seq_cst), then look at sysmon_asleep. One sees the other.
@@ -20,31 +22,28 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
-#include "sched/preempt.hpp"
 #include "sched/sched.hpp"
 #include "sched/schedtrace.hpp"
+#include "sched/spares.hpp"
+#include "sched/watch.hpp"
 
 namespace gort {
 namespace {
 
 constexpr int64_t kMinNs = 1'000'000;
+constexpr int64_t kSoonNs = 100'000;      // where something was found, or looks suspicious
 constexpr int64_t kTimerMinNs = 100'000;  // the precision of timers that no M looks after
 constexpr int64_t kMaxNs = 10'000'000;
-constexpr int64_t kPollGapNs = 10'000'000;    // Go's 10 ms
-constexpr int64_t kDeepAfterNs = 50'000'000;  // all idle for so long: sleep for good
+constexpr int64_t kPollGapNs = 10'000'000;         // Go's 10 ms
+constexpr int64_t kPollGapLongTurnNs = 1'000'000;  // while a fiber runs for long
+constexpr int64_t kRetireLookNs = 5'000'000'000;   // as often as spares.cpp retires
+constexpr int64_t kDeepAfterNs = 50'000'000;       // all idle for so long: sleep for good
 constexpr int64_t kScavengeEveryNs = 500'000'000;
 constexpr size_t kWarmMax = 256;  // free stacks that may stay resident
 constexpr int64_t kForeignLookNs = 1'000'000'000;
 constexpr size_t kStackBytes = 128 * 1024;
 
-struct Watch {
-  uint64_t turns[kMaxProcs] = {};
-  struct Holder {
-    const M* m = nullptr;
-    uint64_t turns = 0;
-    int64_t cpu_ns = 0;
-  };
-  Holder holders[kMaxProcs] = {};
+struct Pace {
   int64_t idle_since_ns = 0;
   int64_t scavenged_at_ns = 0;
   int64_t traced_at_ns = 0;
@@ -57,55 +56,6 @@ bool exiting(Sched& s) noexcept {
 
 bool all_idle(Sched& s) noexcept {
   return s.idle_p_count.load(std::memory_order_seq_cst) == s.nprocs;  // seq_cst: Y1
-}
-
-bool holds_fibers(const P& p) noexcept {
-  return p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();  // relaxed: a look
-}
-
-// I4: a P that has not moved since the last look, with a fiber waiting in it, while another is
-// idle. I8: the same for a P that nobody holds, and for the global queue.
-bool wake_passed_over(Sched& s, Watch& w) noexcept {
-  bool found = false;
-  if (s.globq_size() != 0) wake_if_idle();
-  for (int i = 0; i < s.nprocs; ++i) {
-    P& p = s.procs[i];
-    const uint64_t turns = p.turns();
-    if (holds_fibers(p) && turns == w.turns[i]) {
-      wake_if_idle();
-      found = true;
-    }
-    w.turns[i] = turns;
-  }
-  return found;
-}
-
-// PR5: a P that has not moved since the last look while others wait for it, and whose M has used no processor time
-// meanwhile: its thread is blocked in the kernel.
-bool retake_blocked(Sched& s, Watch& w) noexcept {
-  if (s.tick_ns == 0) return false;
-  bool found = false;
-  for (int i = 0; i < s.nprocs; ++i) {
-    P& p = s.procs[i];
-    Watch::Holder& h = w.holders[i];
-    const uint64_t turns = p.turns();
-    if (!holds_fibers(p) && s.globq_size() == 0 && p.timers.next_when() > os::nanotime()) {
-      h.m = nullptr;
-      continue;
-    }
-    // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
-    M* const m = p.m.load(std::memory_order_acquire);
-    if (m == nullptr) continue;
-    found = true;
-    // relaxed: a number; 0 for one that has just begun, whose clock is then ours, and moves.
-    const int64_t cpu_ns = os::thread_cpu_ns(m->os.tid.load(std::memory_order_relaxed));
-    if (h.m == m && h.turns == turns && h.cpu_ns == cpu_ns && retake(&p, turns)) {
-      h.m = nullptr;
-      continue;
-    }
-    h = {m, turns, cpu_ns};
-  }
-  return found;
 }
 
 // When the next timer is due that no M looks after: the M that took care of timers may have found
@@ -140,12 +90,14 @@ bool unattended(Sched& s) noexcept {
          (netpoll_wanted() && s.poll_until_ns.load(std::memory_order_relaxed) == 0);
 }
 
-bool poll_network(Sched& s, int64_t now) noexcept {
+// Descriptors are wanted, and no M sleeps in the kernel for them.
+bool nobody_polls(Sched& s) noexcept {
   // relaxed: sysmon looks again soon.
-  if (!netpoll_wanted() || s.poll_until_ns.load(std::memory_order_relaxed) != 0 ||
-      now - netpoll_last_ns() < kPollGapNs) {
-    return false;
-  }
+  return netpoll_wanted() && s.poll_until_ns.load(std::memory_order_relaxed) == 0;
+}
+
+bool poll_network(Sched& s, int64_t now, int64_t gap_ns) noexcept {
+  if (!nobody_polls(s) || now - netpoll_last_ns() < gap_ns) return false;
   GList woken;
   s.sysmon_polls.store(
       true, std::memory_order_relaxed);  // relaxed: D6, known with the first that it takes out
@@ -158,14 +110,15 @@ bool poll_network(Sched& s, int64_t now) noexcept {
   return found;
 }
 
-void scavenge(Watch& w, int64_t now) noexcept {
+void scavenge(Pace& w, int64_t now) noexcept {
   if (now - w.scavenged_at_ns < kScavengeEveryNs) return;
   w.scavenged_at_ns = now;
   scavenge_stacks(kWarmMax);
 }
 
-// Sleeps for good, or while foreign threads keep a suspected deadlock open, a second at a time.
-void sleep_deep(Sched& s) noexcept {
+// Sleeps for good or, if it is not 0, for `most_ns`; while foreign threads keep a suspected deadlock open, a second at a
+// time.
+void sleep_deep(Sched& s, int64_t most_ns) noexcept {
   for (;;) {
     // Y1, at every turn: who ended the last sleep has taken the flag back.
     s.sysmon_asleep.store(true, std::memory_order_seq_cst);
@@ -175,9 +128,9 @@ void sleep_deep(Sched& s) noexcept {
     if (Mem::recheck(exiting(s))) break;
     const bool suspect = deadlock_suspected();
     if (!suspect) {
-      if (s.schedtrace_ns == 0) {
+      if (most_ns == 0) {
         s.sysmon_note.sleep();
-      } else if (!s.sysmon_note.sleep_for(s.schedtrace_ns)) {
+      } else if (!s.sysmon_note.sleep_for(most_ns)) {
         break;
       }
     } else if (!s.sysmon_note.sleep_for(kForeignLookNs)) {
@@ -187,34 +140,57 @@ void sleep_deep(Sched& s) noexcept {
   s.sysmon_asleep.store(false, std::memory_order_relaxed);  // relaxed: at worst it is woken in vain
 }
 
+// Everything that somebody may be waiting for.
+Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
+  Seen seen = wake_for_timers(s, now) ? Seen::passed_over : Seen::all_moves;
+  seen = std::max(seen, look(s, w, now));
+  if (poll_network(s, now, seen == Seen::all_moves ? kPollGapNs : kPollGapLongTurnNs)) {
+    seen = Seen::soon;
+    // relaxed: a look. They are queued, and every P is busy.
+    if (s.tick_ns != 0 && s.idle_p_count.load(std::memory_order_relaxed) == 0) {
+      kick_longest(s, w, now);
+    }
+  }
+  return seen;
+}
+
+int64_t next_sleep(Sched& s, const Watch& w, Seen seen, int64_t now, int64_t last_ns) noexcept {
+  int64_t sleep_ns = seen == Seen::soon          ? kSoonNs
+                     : seen == Seen::passed_over ? kMinNs
+                                                 : std::min(2 * last_ns, kMaxNs);
+  int64_t due = orphaned_timer(s);
+  if (seen != Seen::all_moves) {
+    due = std::min(due, next_late_timer(s, w));
+    if (nobody_polls(s)) sleep_ns = std::min(sleep_ns, kPollGapLongTurnNs);
+  }
+  if (s.tick_source == os::TickSource::watchman) sleep_ns = std::min(sleep_ns, s.tick_ns);
+  return due == kNever ? sleep_ns
+                       : std::clamp(due - now, kTimerMinNs, std::max(sleep_ns, kTimerMinNs));
+}
+
 void sysmon_main(void*) noexcept {
   Sched& s = sched();
   os::minit(s.sysmon_os);
-  Watch watch;  // 32 KiB of kStackBytes: nothing that the kernel could refuse
-  Watch* w = &watch;
+  Watch watch;
+  Pace pace;
   int64_t sleep_ns = kMinNs;
   while (!exiting(s)) {
     (void)s.sysmon_note.sleep_for(sleep_ns);
     const int64_t now = os::nanotime();
-    bool busy = wake_passed_over(s, *w);
-    busy = retake_blocked(s, *w) || busy;
-    busy = wake_for_timers(s, now) || busy;
-    busy = poll_network(s, now) || busy;
-    sleep_ns = busy ? kMinNs : sleep_ns < kMaxNs ? sleep_ns * 2 : kMaxNs;
-    if (const int64_t due = orphaned_timer(s); due != kNever) {
-      sleep_ns = std::clamp(due - now, kTimerMinNs, sleep_ns);
-    }
-    scavenge(*w, now);
-    if (s.schedtrace_ns != 0 && now - w->traced_at_ns >= s.schedtrace_ns) {
-      w->traced_at_ns = now;
+    const Seen seen = look_around(s, watch, now);
+    sleep_ns = next_sleep(s, watch, seen, now, sleep_ns);
+    scavenge(pace, now);
+    const bool more_to_retire = retire_spares(now);
+    if (s.schedtrace_ns != 0 && now - pace.traced_at_ns >= s.schedtrace_ns) {
+      pace.traced_at_ns = now;
       print_schedtrace();
     }
     if (!all_idle(s) || unattended(s)) {
-      w->idle_since_ns = now;
-    } else if (now - w->idle_since_ns > kDeepAfterNs && warm_stacks() <= kWarmMax) {
-      sleep_deep(s);
+      pace.idle_since_ns = now;
+    } else if (now - pace.idle_since_ns > kDeepAfterNs && warm_stacks() <= kWarmMax) {
+      sleep_deep(s, more_to_retire ? kRetireLookNs : s.schedtrace_ns);
       sleep_ns = kMinNs;
-      w->idle_since_ns = os::nanotime();
+      pace.idle_since_ns = os::nanotime();
     }
   }
 }

@@ -21,9 +21,14 @@ os::SignalAction before;
 
 void sighandler(int sig, void* info, void* context) noexcept {
   const auto* what = static_cast<const siginfo_t*>(info);
-  if (what->si_code == SI_TIMER && what->si_ptr == &os::tick_mark) {
-    // None on a thread that is about to become an M, or has just been one.
-    if (M* m = current_m(); m != nullptr) preempt_tick(m);
+  M* const m = current_m();
+  if (os::is_tick(m != nullptr ? &m->os : nullptr, info)) {
+    // No M on a thread that is about to become one, or has just been one.
+    if (m != nullptr) preempt_tick(m);
+    return;
+  }
+  if (m != nullptr && what->si_code == SI_TKILL && what->si_pid == os::getpid() &&
+      preempt_kicked(m)) {
     return;
   }
   if (os::has_handler(before)) before.handler(sig, info, context);

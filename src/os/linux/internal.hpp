@@ -82,6 +82,8 @@ int count_cpus(std::span<const unsigned long> mask) noexcept;
 
 // Pure: num_threads in the text of /proc/self/stat, or -EINVAL.
 int parse_stat_threads(std::string_view text) noexcept;
+// The state in /proc/PID/stat, or 0.
+char parse_stat_state(std::string_view text) noexcept;
 
 // ---- fence.cpp ----------------------------------------------------------------------------------
 

@@ -1,9 +1,12 @@
 // signal: what the signal layer and the threads need of the kernel. Implements the section "Signals" of os.hpp.
 //
 // Straight to the kernel: libc hides 32 and 33, and wraps handlers on some systems.
+#include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstring>
 
+#include "os/linux/sanitizer.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/os.hpp"
 
@@ -35,7 +38,37 @@ static_assert(offsetof(AltStack, flags) == offsetof(stack_t, ss_flags) &&
               offsetof(AltStack, bytes) == offsetof(stack_t, ss_size) &&
               sizeof(AltStack) == sizeof(stack_t));
 
+#if defined(GORT_OS_TSAN)
+// ThreadSanitizer has to know the handlers: it calls them where the thread is in none of its own functions. libc's two
+// signals it does not know.
+namespace {
+struct sigaction libc_action(const SignalAction& action) noexcept {
+  struct sigaction as {};
+  as.sa_sigaction = reinterpret_cast<void (*)(int, siginfo_t*, void*)>(action.handler);
+  as.sa_flags = static_cast<int>(action.flags);
+  std::memcpy(&as.sa_mask, &action.mask, sizeof action.mask);
+  return as;
+}
+[[gnu::noinline]] int sigaction_by_libc(int sig, const SignalAction* action,
+                                        SignalAction* old) noexcept {
+  struct sigaction now {};
+  struct sigaction was {};
+  if (action != nullptr) now = libc_action(*action);
+  if (::sigaction(sig, action != nullptr ? &now : nullptr, &was) != 0) return -errno;
+  if (old == nullptr) return 0;
+  old->handler = reinterpret_cast<void (*)(int, void*, void*)>(was.sa_sigaction);
+  old->flags = static_cast<unsigned>(was.sa_flags);
+  old->restorer = nullptr;
+  std::memcpy(&old->mask, &was.sa_mask, sizeof old->mask);
+  return 0;
+}
+}  // namespace
+#endif
+
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept {
+#if defined(GORT_OS_TSAN)
+  if ((signal_bit(sig) & kAllButLibcSignals) != 0) return sigaction_by_libc(sig, action, old);
+#endif
   SignalAction with_restorer;
 #if defined(__x86_64__)
   constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER

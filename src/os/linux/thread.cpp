@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstring>
+#include <string>
 #include <string_view>
 
 #include "base/check.hpp"
@@ -104,16 +106,14 @@ void* thread_main(void* arg) noexcept {
   return nullptr;
 }
 
-char tick_mark = 0;
-
 namespace {
 
 // What a handler needs beside the frame that the kernel makes, whose size depends on the processor.
 constexpr size_t kSignalStackBytes = size_t{64} << 10;
 constexpr size_t kFrameBytesUsual = 2048;  // MINSIGSTKSZ, where the kernel tells none
 
-// Signal stack and timer. A thread that has a signal stack of its own keeps it.
-void begin_ticks(mOS& os) noexcept {
+// A thread that has a signal stack of its own keeps it.
+void begin_signal_stack(mOS& os) noexcept {
   if (os.signal_stack == nullptr) return;
   AltStack now;
   sigaltstack(nullptr, &now);
@@ -122,17 +122,10 @@ void begin_ticks(mOS& os) noexcept {
     const AltStack ours{os.signal_stack, 0, os.signal_stack_bytes};
     sigaltstack(&ours, nullptr);
   }
-  if (os.tick_ns == 0 ||
-      timer_create(TimerClock::thread_cpu, gettid(), SIGURG, &tick_mark, &os.timer) != 0) {
-    os.timer = -1;
-    return;
-  }
-  timer_settime(os.timer, os.tick_ns, os.tick_ns);
 }
 
-void end_ticks(mOS& os) noexcept {
-  if (os.timer >= 0) timer_delete(os.timer);
-  os.timer = -1;
+// Once nobody runs on it.
+void end_signal_stack(mOS& os) noexcept {
   if (os.signal_stack == nullptr) return;
   mem_unmap(os.signal_stack, os.signal_stack_bytes);
   os.signal_stack = nullptr;
@@ -168,7 +161,8 @@ void minit(mOS& os) noexcept {
     const uint64_t tick = os.signal_stack != nullptr ? signal_bit(SIGURG) : 0;
     sigprocmask(os.creator_mask & kAllButLibcSignals & ~tick);
   }
-  begin_ticks(os);
+  begin_signal_stack(os);
+  if (os.signal_stack != nullptr) begin_ticks(os);
   // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
   os.tid.store(gettid(), std::memory_order_release);
 }
@@ -179,11 +173,10 @@ void unminit(mOS& os) noexcept {
   raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, os.timer_slack_ns);  // 0: the process's default
   if (os.signal_stack == nullptr) return;
   // A tick that is pending is taken before the old mask is back.
-  if (os.timer >= 0) timer_delete(os.timer);
-  os.timer = -1;
+  end_ticks(os);
   sigprocmask(os.old_mask);
   if ((os.old_signal_stack.flags & SS_DISABLE) != 0) sigaltstack(&os.old_signal_stack, nullptr);
-  end_ticks(os);
+  end_signal_stack(os);
 }
 
 void mdestroy(mOS& os) noexcept {
@@ -197,6 +190,7 @@ void mdestroy(mOS& os) noexcept {
     pthread_reap(os);
   }
   end_ticks(os);
+  end_signal_stack(os);
   // relaxed: the thread is gone, and os is the caller's alone.
   os.thread.store(nullptr, std::memory_order_relaxed);
   os.tid.store(0, std::memory_order_relaxed);
@@ -212,12 +206,40 @@ int count_threads() noexcept {
   return parse_stat_threads({text, static_cast<size_t>(got)});
 }
 
+char thread_state(int tid) noexcept {
+  char path[40] = "/proc/self/task/";
+  char digits[12];
+  size_t n = 0;
+  for (int rest = tid; rest > 0 && n < sizeof digits; rest /= 10) {
+    digits[n++] = static_cast<char>('0' + rest % 10);
+  }
+  char* to = path + std::char_traits<char>::length(path);
+  while (n > 0) *to++ = digits[--n];
+  std::memcpy(to, "/stat", sizeof "/stat");
+  char text[96];  // a number, a name of at most 16 bytes, the state
+  const long got = read_file(path, 0, text);
+  return got < 0 ? '\0' : parse_stat_state({text, static_cast<size_t>(got)});
+}
+
+namespace {
+
+// Behind the name, which stands in parentheses and may hold anything, parentheses too.
+bool skip_name(std::string_view& text) noexcept {
+  const size_t end = text.rfind(')');
+  if (end == std::string_view::npos) return false;
+  text.remove_prefix(end + 1);
+  return true;
+}
+
+}  // namespace
+
+char parse_stat_state(std::string_view text) noexcept {
+  return skip_name(text) && text.size() > 1 && text[0] == ' ' ? text[1] : '\0';
+}
+
 int parse_stat_threads(std::string_view text) noexcept {
-  // The name, in parentheses, may hold anything, parentheses too. The number is the 18th field behind it.
-  constexpr int kField = 18;
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string_view::npos) return -EINVAL;
-  text.remove_prefix(name_end + 1);
+  constexpr int kField = 18;  // behind the name
+  if (!skip_name(text)) return -EINVAL;
   for (int i = 0; i < kField; ++i) {
     const size_t space = text.find(' ');
     if (space == std::string_view::npos) return -EINVAL;

@@ -12,7 +12,6 @@
 #include "sched/park.hpp"
 #include "sched/park_lock.hpp"
 #include "sched/stop.hpp"
-#include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 #include "support.hpp"
 
@@ -267,8 +266,8 @@ void one_blocks() {
   Slot slot;
   MsFiber a([&] { slot.wait(); });
   MsFiber b([&] {
-    check(enter_blocking(), "a fiber may block");
-    leave_blocking();
+    begin_blocking();
+    end_blocking();
     slot.wake();
   });
   for (MsFiber* f : {&a, &b}) world.born(*f);

@@ -8,7 +8,6 @@
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
 #include "sched/park.hpp"
-#include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 #include "support.hpp"
 
@@ -158,9 +157,9 @@ void ends_behind_blocking() {
   });
   MsFiber a([&] {
     ready(b.g());
-    check(enter_blocking(), "a fiber may block");
+    begin_blocking();
     b_ran.wait();
-    leave_blocking();
+    end_blocking();
     runtime.fiber_ends();
   });
   runtime.run(a);
@@ -202,10 +201,10 @@ void refused_hand_off() {
     ready(d.g());
     ready(b.g());  // wakes the second M
     ready(c.g());
-    check(enter_blocking(), "a fiber may block");
+    begin_blocking();
     b_ran.wait();
     c_ran.wait();
-    leave_blocking();
+    end_blocking();
     runtime.fiber_ends();
   });
   runtime.run(a);

@@ -5,7 +5,6 @@
 
 #include "ms/world.hpp"
 #include "sched/park.hpp"
-#include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 #include "support.hpp"
 
@@ -143,10 +142,10 @@ void blocks() {
   MsFiber b(MsFiber::Short(), [&] { b_ran.set(); });
   MsFiber c(MsFiber::Short(), [&] { c_ran.set(); });
   MsFiber a([&] {
-    check(enter_blocking(), "a fiber may block");
+    begin_blocking();
     b_ran.wait();
     c_ran.wait();
-    leave_blocking();
+    end_blocking();
   });
   world.put(0, a);
   world.put(0, b);
@@ -164,8 +163,8 @@ void comes_back() {
   model::Event a_back;
   MsFiber b([&] { a_back.wait(); });
   MsFiber a([&] {
-    check(enter_blocking(), "a fiber may block");
-    leave_blocking();
+    begin_blocking();
+    end_blocking();
     a_back.set();
   });
   world.put(0, a);
@@ -184,9 +183,9 @@ void blocks_meets_submit() {
   MsFiber b(MsFiber::Short(), [&] { b_ran.set(); });
   MsFiber c(MsFiber::Short(), [] {});
   MsFiber a([&] {
-    check(enter_blocking(), "a fiber may block");
+    begin_blocking();
     d_over.wait();
-    leave_blocking();
+    end_blocking();
   });
   MsFiber d([&] {
     ready(b.g());

@@ -173,10 +173,18 @@ int mpreinit(mOS&) noexcept {
 int64_t thread_cpu_ns(int) noexcept {
   return 0;
 }
+char thread_state(int) noexcept {
+  return 'S';
+}
+// A program's own thread does what the handler would (preempt_test.cpp).
+int tgkill(int, int) noexcept {
+  return 0;
+}
 int count_threads() noexcept {
   return tasks.fetch_add(0, std::memory_order_acq_rel);
 }
 void minit(mOS& os) noexcept {
+  os.tid.store(1, std::memory_order_relaxed);  // any number
   if (&os == &sched().sysmon_os) sysmon_thread = model::this_thread();
 }
 void mdestroy(mOS& os) noexcept {

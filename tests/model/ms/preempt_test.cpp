@@ -5,18 +5,23 @@
 #include "sched/preempt.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/epoll.h>
 
 #include "base/pause.hpp"
 #include "ms/world.hpp"
 #include "sched/census.hpp"
 #include "sched/idle.hpp"
+#include "sched/netpoll.hpp"
 #include "sched/park.hpp"
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
+#include "sched/spares.hpp"
 #include "support.hpp"
 
 namespace gort {
 namespace {
+
+constexpr int kFd = 1;
 
 using model::check;
 using model::Event;
@@ -95,6 +100,60 @@ void take_turns() {
   a.join();
   b.join();
   world.finish();
+}
+
+// PR1: one that was interrupted is next when another yields.
+void yielded_to() {
+  MsWorld world(1);
+  switch_on();
+  bool b_ran = false;
+  MsFiber a(program([&] {
+    while (!b_ran) ticks();
+  }));
+  MsFiber b(program([&] {
+    for (int i = 0; i < 3; ++i) {
+      ticks();
+      const Region in;
+      yield_fiber();
+    }
+    b_ran = true;
+  }));
+  world.put(0, a);
+  world.put(0, b);
+  world.start();
+  world.add_spare();
+  a.join();
+  b.join();
+  world.finish();
+}
+
+// PR2: the P goes to the M that sleeps for a descriptor, while that one wakes up by itself. Its own P is somebody else's.
+void given_to_the_poller() {
+  MsWorld world(2);
+  switch_on();
+  int error = 0;
+  PollDesc* pd = netpoll_open(kFd, &error);
+  M other;
+  bool b_ran = false;
+  MsFiber c([&] {
+    check(netpoll_wait(pd, PollMode::read) == PollResult::ready, "P1: the edge is not lost");
+  });
+  MsFiber b(program([&] { b_ran = true; }));
+  MsFiber a(program([&] {
+    while (try_take_idle_p(&other) == nullptr) cpu_pause();
+    make_ready(b);
+    ModelKernel::event(kFd, EPOLLIN);
+    while (!b_ran) ticks();
+    hand_off_p(&other);
+  }));
+  world.put(1, c);
+  world.put(0, a);
+  world.start();
+  a.join();
+  b.join();
+  c.join();
+  world.finish();
+  netpoll_close(pd);
 }
 
 // PR1: one that was interrupted is found by another P's M, in the global queue.
@@ -332,6 +391,12 @@ TEST(PreemptModel, TakeTurns) {
 TEST(PreemptModel, FoundElsewhere) {
   expect_right_at_random(found_elsewhere, 10'000);
 }
+TEST(PreemptModel, YieldedTo) {
+  expect_right_so_far(yielded_to, 10'000);
+}
+TEST(PreemptModel, GivenToThePoller) {
+  expect_right_at_random(given_to_the_poller, 20'000);
+}
 TEST(PreemptModel, AsksForASpare) {
   expect_right_at_random(asks_for_a_spare, 10'000);
 }
@@ -359,11 +424,13 @@ TEST(PreemptModel, BlockedIsNoDeadlock) {
 
 TEST(PreemptModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p :
-       {gives_way, take_turns, found_elsewhere, asks_for_a_spare, gives_way_late, retaken,
-        retaken_at_once, put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
+  for (const auto& p : {gives_way, take_turns, found_elsewhere, yielded_to, given_to_the_poller,
+                        asks_for_a_spare, gives_way_late, retaken, retaken_at_once,
+                        put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
+  programs.push_back({{.random_runs = 100'000}, put_back_and_stolen});
+  programs.push_back({{.random_runs = 10'000}, put_back_from_global});
   programs.push_back({{.random_runs = 10'000}, retaken});
   programs.push_back({{.random_runs = 10'000}, retaken_at_once});
   programs.push_back({{.random_runs = 10'000}, put_back_and_stolen});

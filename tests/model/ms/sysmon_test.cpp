@@ -11,7 +11,6 @@
 #include "sched/loop.hpp"
 #include "sched/netpoll.hpp"
 #include "sched/park.hpp"
-#include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 #include "support.hpp"
 
@@ -151,9 +150,9 @@ void refused_hand_off() {
   MsFiber b(MsFiber::Short(), [&] { b_ran.set(); });
   MsFiber a([&] {
     ready(b.g());
-    check(enter_blocking(), "a fiber may block");
+    begin_blocking();
     b_ran.wait();
-    leave_blocking();
+    end_blocking();
   });
   world.put(0, a);
   world.start();
@@ -172,10 +171,10 @@ void refused_foreign_ready() {
   Event b_ran;
   MsFiber b(MsFiber::Short(), [&] { b_ran.set(); });
   MsFiber a([&] {
-    check(enter_blocking(), "a fiber may block");
+    begin_blocking();
     a_blocks.set();
     b_ran.wait();
-    leave_blocking();
+    end_blocking();
   });
   world.put(0, a);
   world.start();

@@ -9,8 +9,10 @@
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
 #include "sched/preempt.hpp"
+#include "sched/region.hpp"
 #include "sched/report.hpp"
 #include "sched/schedtrace.hpp"
+#include "sched/syscall.hpp"
 #include "sched/sysmon.hpp"
 
 namespace gort {
@@ -116,6 +118,7 @@ void MsWorld::begin_idle() {
     procs_[i].idle_link = sched_.idle_p;
     sched_.idle_p = &procs_[i];
   }
+  sched_.idle_p_listed = sched_.nprocs;
   sched_.idle_p_count.store(sched_.nprocs, std::memory_order_relaxed);
 }
 
@@ -129,6 +132,16 @@ void MsWorld::start_as_first() {
   m->p = &procs_[0];
   m->p->m.store(m, std::memory_order_relaxed);
   for (int i = 1; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
+}
+
+void begin_blocking() {
+  GORT_CHECK(enter_blocking(), "a fiber may block");
+  leave_region();
+}
+
+void end_blocking() {
+  enter_region();
+  leave_blocking();
 }
 
 void MsWorld::start_sysmon() {
@@ -162,6 +175,8 @@ void MsWorld::start_m(M* m, P* p) {
   ModelKernel::thread_begins();
   m->next_p = p;
   m->id = sched_.m_count++;
+  m->os.tid.store(1, std::memory_order_relaxed);  // any number
+  m->os.mapping_bytes = threads_.size();          // for mdestroy()
   m->all_link = sched_.all_m;
   sched_.all_m = m;
   threads_.emplace_back([m] {
@@ -250,6 +265,7 @@ void for_each_slot_raw(void (*)(void*, std::byte*), void*) noexcept {
   fatal("no model has slots", __FILE__, __LINE__);
 }
 void report_no_thread(int, int) noexcept {}
+void report_max_threads(int) noexcept {}
 void print_schedtrace() noexcept {}
 size_t scavenge_stacks(size_t) noexcept {
   return 0;

@@ -99,6 +99,10 @@ class MsWorld {
   std::function<void()> report_;
 };
 
+// For a fiber: what blocking() does before and behind the program's own function.
+void begin_blocking();
+void end_blocking();
+
 // A thread of the process that is no M, and ends.
 class ForeignThread {
  public:

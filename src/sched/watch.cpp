@@ -1,0 +1,143 @@
+#include "sched/watch.hpp"
+
+#include <algorithm>
+
+#include "base/mem.hpp"
+#include "sched/idle.hpp"
+#include "sched/preempt.hpp"
+
+namespace gort {
+namespace {
+
+// What a fiber gets at least before it gives way to one whose time has come: a handful of times what giving way costs.
+constexpr int64_t kWakeRunNs = 200'000;
+// As long as Go waits before it takes a P that nobody wants from a thread in a system call.
+constexpr int64_t kBlockedAloneNs = 10'000'000;
+// Slices behind which ticks do not come: the thread has no timer, or SIGURG is blocked there (then this does not help either).
+constexpr int64_t kNoTicksSlices = 3;
+
+// Takes down what the P is at. True: the same fiber as at the last look, or one that was interrupted before.
+bool same_fiber(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
+  const uint64_t turns = p.turns();
+  const bool same = turns == seen.turns;
+  if (!same) {
+    seen.turns = turns;
+    seen.since_ns = now_ns;
+    seen.m = nullptr;
+  }
+  // relaxed, both: a look.
+  if (p.long_turns.load(std::memory_order_relaxed) != turns) return same;
+  seen.since_ns = std::min(seen.since_ns, p.long_since_ns.load(std::memory_order_relaxed));
+  return true;
+}
+
+// How long a fiber may go on while others wait. Its own ticks see to the slices, where it has any.
+int64_t patience_ns(const Sched& s) noexcept {
+  const int64_t slice_ns = 2 * s.tick_ns;
+  return s.tick_source == os::TickSource::watchman ? slice_ns : kNoTicksSlices * slice_ns;
+}
+
+// The thread of who holds the P, and whether its clock has stood still since it was read last. 0: there is none.
+struct Holder {
+  int tid = 0;
+  bool stands_still = false;
+};
+Holder read_clock(const P& p, ProcWatch& seen) noexcept {
+  // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
+  const M* const m = p.m.load(std::memory_order_acquire);
+  if (m == nullptr) return {};
+  // relaxed: a number; 0 for one that has just begun.
+  const int tid = m->os.tid.load(std::memory_order_relaxed);
+  if (tid == 0) return {};
+  const int64_t cpu_ns = os::thread_cpu_ns(tid);
+  const bool stands_still = seen.m == m && seen.cpu_ns == cpu_ns;
+  seen.m = m;
+  seen.cpu_ns = cpu_ns;
+  return {tid, stands_still};
+}
+
+enum class Due : uint8_t { others_wait, time_has_come };
+
+// WA1: others wait for this P. True: look again soon.
+bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept {
+  const Holder holder = read_clock(p, seen);
+  if (holder.tid == 0) return false;
+  if (os::thread_state(holder.tid) != 'R') {
+    if (holder.stands_still) (void)retake(&p, seen.turns);  // WA2
+    return true;
+  }
+  const int64_t limit = due == Due::time_has_come ? kWakeRunNs : patience_ns(s);
+  if (now_ns - seen.since_ns < limit) return false;
+  return kick(&p, seen.turns);
+}
+
+// Nobody waits for this P; but with it, all are idle, perhaps, and sysmon may sleep.
+void take_from_blocked(P& p, ProcWatch& seen) noexcept {
+  const Holder holder = read_clock(p, seen);
+  if (holder.stands_still && os::thread_state(holder.tid) != 'R') (void)retake(&p, seen.turns);
+}
+
+}  // namespace
+
+Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
+  Seen seen = Seen::all_moves;
+  const bool global = s.globq_size() != 0;
+  if (global) wake_if_idle();
+  for (int i = 0; i < s.nprocs; ++i) {
+    P& p = s.procs[i];
+    const bool same = same_fiber(p, w.procs[i], now_ns);
+    const bool waiting = holds_fibers(p);
+    if (!same) {
+      if (s.tick_ns != 0 && (waiting || global)) (void)read_clock(p, w.procs[i]);
+      continue;
+    }
+    if (waiting) {
+      wake_if_idle();  // I4, I8
+      // relaxed: a look.
+      if (s.idle_p_count.load(std::memory_order_relaxed) != 0) {
+        seen = std::max(seen, Seen::passed_over);
+      }
+    }
+    if (s.tick_ns == 0) continue;
+    // relaxed: a look.
+    if (p.m.load(std::memory_order_relaxed) != nullptr) seen = std::max(seen, Seen::long_turn);
+    const bool due = p.timers.next_when() <= now_ns;
+    if (!waiting && !global && !due) {
+      if (now_ns - w.procs[i].since_ns >= kBlockedAloneNs) take_from_blocked(p, w.procs[i]);
+      continue;
+    }
+    if (examine(s, p, w.procs[i], due ? Due::time_has_come : Due::others_wait, now_ns)) {
+      seen = Seen::soon;
+    }
+  }
+  return seen;
+}
+
+void kick_longest(Sched& s, Watch& w, int64_t now_ns) noexcept {
+  P* longest = nullptr;
+  int64_t since_ns = now_ns - kWakeRunNs;
+  for (int i = 0; i < s.nprocs; ++i) {
+    const ProcWatch& seen = w.procs[i];
+    if (seen.turns != s.procs[i].turns() || seen.since_ns > since_ns) continue;
+    since_ns = seen.since_ns;
+    longest = &s.procs[i];
+  }
+  if (longest == nullptr) return;
+  ProcWatch& seen = w.procs[longest - s.procs];
+  (void)examine(s, *longest, seen, Due::time_has_come, now_ns);
+}
+
+int64_t next_late_timer(Sched& s, const Watch& w) noexcept {
+  int64_t least = kNever;
+  for (int i = 0; i < s.nprocs; ++i) {
+    const P& p = s.procs[i];
+    const ProcWatch& seen = w.procs[i];
+    // relaxed: a look.
+    if (p.m.load(std::memory_order_relaxed) == nullptr || seen.turns != p.turns()) continue;
+    const int64_t when = p.timers.next_when();
+    if (when != kNever) least = std::min(least, std::max(when, seen.since_ns + kWakeRunNs));
+  }
+  return least;
+}
+
+}  // namespace gort
