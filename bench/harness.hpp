@@ -51,11 +51,11 @@ inline double quantile(std::vector<double>& values, double q) {
   return values[std::min(at, values.size() - 1)];
 }
 
-// How long a workload that goes by time is kept up: GORT_BENCH_SECONDS (./dev bench -s), or as many as are given.
+// How long a workload that goes by time is kept up: BENCH_SECONDS (./dev bench -s), or as many as are given.
 // The peers read the same variable.
 inline int64_t seconds(int64_t usual) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes it meanwhile
-  const char* given = std::getenv("GORT_BENCH_SECONDS");
+  const char* given = std::getenv("BENCH_SECONDS");
   const int64_t wanted = given != nullptr ? std::atoll(given) : 0;
   return wanted > 0 ? wanted : usual;
 }

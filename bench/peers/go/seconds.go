@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// seconds is how long a workload that goes by time is kept up: GORT_BENCH_SECONDS, or as many as are given.
+// seconds is how long a workload that goes by time is kept up: BENCH_SECONDS, or as many as are given.
 func seconds(usual int) time.Duration {
-	if wanted, err := strconv.Atoi(os.Getenv("GORT_BENCH_SECONDS")); err == nil && wanted > 0 {
+	if wanted, err := strconv.Atoi(os.Getenv("BENCH_SECONDS")); err == nil && wanted > 0 {
 		usual = wanted
 	}
 	return time.Duration(usual) * time.Second
