@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <vector>
 
 namespace bench {
@@ -42,7 +43,25 @@ double median_ns(int64_t operations, F&& f, int repetitions = kRepetitions) {
   return *middle;
 }
 
-// Prints the line. `metric` is the unit of the value: "ns", "us", "ms", "mops" or "bytes".
+// The value below which a share of `q` of the values lies, the largest for 1. Sorts them. 0 of none.
+inline double quantile(std::vector<double>& values, double q) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const auto at = static_cast<size_t>(q * static_cast<double>(values.size()));
+  return values[std::min(at, values.size() - 1)];
+}
+
+// How long a workload that goes by time is kept up: BENCH_SECONDS (./dev bench -s), or as many as are given.
+// The peers read the same variable.
+inline int64_t seconds(int64_t usual) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes it meanwhile
+  const char* given = std::getenv("BENCH_SECONDS");
+  const int64_t wanted = given != nullptr ? std::atoll(given) : 0;
+  return wanted > 0 ? wanted : usual;
+}
+inline constexpr int64_t kNsPerSecond = 1'000'000'000;
+
+// Prints the line. `metric` is the unit of the value: "ns", "us", "ms", "mops", "%" or "bytes".
 inline void report(const char* workload, const char* impl, int procs, double value,
                    const char* metric = "ns") {
   std::printf("{\"workload\":\"%s\",\"impl\":\"%s\",\"procs\":%d,\"%s\":%.3f}\n", workload, impl,

@@ -170,6 +170,10 @@ func main() {
 		{"spawn100k", crowd, spawn100k},
 		{"pingpong", roundTrips, pingpong},
 	}
+	if len(os.Args) == 3 && os.Args[1] == blockedClient {
+		requests(os.Args[2])
+		return
+	}
 	if chosen("memory_100k", os.Args[1:]) { // first, while the heap is small
 		report("memory_100k", 1, "bytes", memory100k())
 	}
@@ -184,6 +188,14 @@ func main() {
 			p50, p99 := wake()
 			report("wake_p50", procs, "us", p50)
 			report("wake_p99", procs, "us", p99)
+		}
+		if chosen("hog", os.Args[1:]) {
+			reportDelays("hog", procs, hog(procs))
+			reportDelays("hog_4x", procs, hog(4*procs))
+		}
+		if chosen("blocked", os.Args[1:]) {
+			report("blocked_call", procs, "ns", blockedCall())
+			reportDelays("blocked", procs, blocked())
 		}
 	}
 }
