@@ -227,7 +227,7 @@ void drop_tables() noexcept {
 // The record of a thread, a new one if it has none; nullptr: the table is full.
 TaskRecord* record_of(int tid) noexcept {
   TaskTable& t = *all_threads.table;
-  for (uint32_t i = static_cast<uint32_t>(tid);; ++i) {
+  for (auto i = static_cast<uint32_t>(tid);; ++i) {
     TaskRecord& record = t.records()[i & (t.places - 1)];
     if (record.tid == tid) return &record;
     if (record.tid != 0) continue;

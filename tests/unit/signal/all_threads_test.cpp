@@ -136,17 +136,29 @@ int in_a_child(F&& body) {
   return status;
 }
 
-// This thread's calls of `nr` fail with `error` from now on.
-void refuse_here(unsigned nr, unsigned error) {
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog all{std::size(program), program};
+void filter_here(std::vector<sock_filter> program) {
+  const sock_fprog all{static_cast<unsigned short>(program.size()), program.data()};
   ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
   ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all), 0);
+}
+constexpr unsigned kNumberAt = offsetof(seccomp_data, nr);
+constexpr unsigned kFirstArgumentAt = offsetof(seccomp_data, args);  // its lower half
+
+// This thread's calls of `nr` fail with `error` from now on.
+void refuse_here(unsigned nr, unsigned error) {
+  filter_here({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNumberAt),
+               BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+               BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+               BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)});
+}
+// The same of those whose first argument is this.
+void refuse_here(unsigned nr, unsigned first_argument, unsigned error) {
+  filter_here({BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNumberAt),
+               BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 3),
+               BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kFirstArgumentAt),
+               BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first_argument, 0, 1),
+               BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+               BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)});
 }
 
 // What a thread's own /proc says, in hexadecimal.
@@ -372,6 +384,33 @@ TEST(AllThreads, WhatTheCallerIsRefusedNobodyElseDoes) {
               refuse_here(SYS_write, EXDEV);
               EXPECT_EQ(counter.count_everybody(), -EXDEV);
               EXPECT_EQ(counter.take(), 0U) << "AT1: a and b could have";
+            }),
+            0);
+}
+
+// As emulators refuse it: another signal does, but for who blocks that.
+TEST(AllThreads, WithoutLibcsSignal) {
+  if (test::kTsan) GTEST_SKIP() << "its own thread blocks every other";
+  EXPECT_EQ(in_a_child([] {
+              const Counter counter;
+              const Busy a(sleep_on);
+              refuse_here(SYS_rt_sigaction, 33, EINVAL);
+              for (int i = 0; i < 3; ++i) {
+                EXPECT_EQ(counter.count_everybody(), 8);
+                EXPECT_EQ(counter.take(), threads_now());
+              }
+              std::atomic<bool> deaf{false};
+              const Busy b([&](const std::atomic<bool>& go_on) {
+                sigset_t all;
+                sigfillset(&all);
+                ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+                deaf = true;
+                sleep_on(go_on);
+              });
+              while (!deaf) os::osyield();
+              const AllThreadsResult r = counter.count_everybody(kLittlePatienceNs);
+              EXPECT_EQ(r.error, -EBUSY);
+              EXPECT_EQ(counter.take(), 0U);
             }),
             0);
 }
