@@ -114,7 +114,7 @@ struct AltStack {
 bool has_handler(const SignalAction& action) noexcept;
 
 // 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. An action with a handler gets our
-// restorer where the processor needs one; null pointers leave out what they are for.
+// restorer where the processor needs one and it has none; null pointers leave out what they are for.
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
 // Where handlers with SA_ONSTACK run on this thread. -EPERM: it runs there now; -ENOMEM: too small for this processor.
 int sigaltstack(const AltStack* stack, AltStack* old) noexcept;
@@ -215,6 +215,36 @@ bool choose_thread_backend(std::string_view forced, std::string* error);
 // letters (see proc(5)); 0: it has ended, or there is no /proc. About 4 us.
 char thread_state(int tid) noexcept;
 int count_threads() noexcept;  // threads of this process, one that is ending too; or -errno
+
+// ---- The threads of the process, whoever made them (tasks.cpp) ----------------------------------
+//
+// For who has stopped all other threads, and so may use nothing that one of them may hold: no libc, and nothing that a
+// sanitizer sees.
+
+// The kernel's list of them. Owner: one thread.
+struct TaskList {
+  int dir = -1;
+  int stat = -1;
+  unsigned at = 0;  // in `entries`
+  unsigned end = 0;
+  alignas(8) char entries[4096] = {};
+};
+struct TaskCount {
+  int threads = 0;            // that have not quite ended, the one below included
+  bool leader_ended = false;  // the first thread, which stays on the list until all have ended
+};
+
+// 0 or -errno. -ENOTSUP: the /proc at hand counts processes otherwise than this process does.
+int tasks_open(TaskList& list) noexcept;
+void tasks_close(TaskList& list) noexcept;
+int tasks_rewind(TaskList& list) noexcept;  // to the beginning: 0 or -errno
+// The next thread's id, 0 behind the last, or -errno. A list that is read while threads end may lack some.
+int tasks_next(TaskList& list) noexcept;
+int tasks_count(const TaskList& list, TaskCount* count) noexcept;  // exact: 0 or -errno
+// Sends a signal to a thread of this process, or with sig 0 asks whether it is there; handlers find `value` in si_ptr,
+// and SI_QUEUE. -ESRCH: it has ended; -EAGAIN: RLIMIT_SIGPENDING.
+int queue_signal(int tid, int sig, void* value) noexcept;
+long system_call(long nr, const long (&args)[6]) noexcept;  // the kernel's result
 
 // ---- Memory (mem.cpp) ---------------------------------------------------------------------------
 

@@ -85,6 +85,11 @@ int parse_stat_threads(std::string_view text) noexcept;
 // The state in /proc/PID/stat, or 0.
 char parse_stat_state(std::string_view text) noexcept;
 
+// ---- tasks.cpp ----------------------------------------------------------------------------------
+
+// Pure: state and num_threads in the text of /proc/self/stat, which ends with a zero byte. 0 or -EINVAL.
+int parse_task_count(const char* text, TaskCount* count) noexcept;
+
 // ---- fence.cpp ----------------------------------------------------------------------------------
 
 // Registers for membarrier. Called once by osinit().

@@ -72,7 +72,7 @@ int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcep
   SignalAction with_restorer;
 #if defined(__x86_64__)
   constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER
-  if (action != nullptr) {
+  if (action != nullptr && action->restorer == nullptr) {
     with_restorer = *action;
     with_restorer.flags |= kRestorer;
     with_restorer.restorer = sigreturn__sigaction;
