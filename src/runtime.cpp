@@ -35,6 +35,7 @@
 #include "sched/spawn.hpp"
 #include "sched/stop.hpp"
 #include "sched/sysmon.hpp"
+#include "signal/libpreinit.hpp"
 #include "signal/signal.hpp"
 
 namespace gort {
@@ -167,16 +168,12 @@ void release(Sched& s) noexcept {
   taken.store(false, std::memory_order_release);
 }
 
-// sysmon, and with preemption the thread that makes spares and the handler of ticks. All, or none and -errno.
+// sysmon, and with preemption the thread that makes spares. Both, or none and -errno.
 int start_watchmen(Sched& s) noexcept {
   int error = start_sysmon();
   if (error != 0 || s.tick_ns == 0) return error;
   error = start_spares();
-  if (error == 0) {
-    error = initsig();
-    if (error == 0) return 0;
-    stop_spares();
-  }
+  if (error == 0) return 0;
   s.phase.store(Phase::exiting, std::memory_order_relaxed);  // relaxed: sysmon's note follows
   stop_sysmon();
   return error;
@@ -212,7 +209,9 @@ void start_sched(const options& wish) {
   }
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
+  libpreinit(s.tick_ns != 0 ? Ticks::some : Ticks::none);
   if (const int error = start_watchmen(s); error != 0) {
+    finisig();
     const std::string threads = std::to_string(os::count_threads());
     release(s);
     throw std::system_error(-error, std::system_category(),
@@ -230,10 +229,8 @@ void end_sched() noexcept {
   Sched& s = sched();
   join_ms(s);
   stop_sysmon();
-  if (s.tick_ns != 0) {
-    stop_spares();
-    finisig();
-  }
+  if (s.tick_ns != 0) stop_spares();
+  finisig();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
@@ -248,9 +245,10 @@ void end_sched() noexcept {
 M* enter_main_m(Sched& s) {
   M* m = new M;
   m->os.tick_ns = s.tick_ns;
-  if (s.tick_ns != 0 && os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
+  if (os::mpreinit(m->os) != 0)
+    m->os.tick_ns = 0;  // no signal stack: no ticks, no word about an overflow
   m_enter(m);
-  if (m->os.tick_ns != 0) os::minit(m->os);
+  os::minit(m->os);
   {
     LockGuard guard(s.lock);
     m->id = s.m_count++;
@@ -294,7 +292,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     } catch (...) {
       // relaxed: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_relaxed);
-      if (m->os.tick_ns != 0) os::unminit(m->os);
+      os::unminit(m->os);
       set_current_m(nullptr);
       end_sched();
       throw;
@@ -304,7 +302,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   open_door();  // this M has its P, and nothing can fail any more
   fiber_start(f.g, MainCall::entry);
   schedule_loop(m);
-  if (m->os.tick_ns != 0) os::unminit(m->os);
+  os::unminit(m->os);
   m_leave();
   end_sched();
 }

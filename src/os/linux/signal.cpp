@@ -39,7 +39,8 @@ int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcep
   SignalAction with_restorer;
 #if defined(__x86_64__)
   constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER
-  if (action != nullptr) {
+  // Somebody else's action goes back as it was.
+  if (action != nullptr && (action->flags & kRestorer) == 0) {
     with_restorer = *action;
     with_restorer.flags |= kRestorer;
     with_restorer.restorer = sigreturn__sigaction;
