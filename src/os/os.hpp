@@ -113,7 +113,7 @@ struct AltStack {
 // Whether it is a function, and neither SIG_DFL nor SIG_IGN.
 bool has_handler(const SignalAction& action) noexcept;
 
-// 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. An action without a restorer gets ours
+// 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. A handler without a restorer gets ours
 // where the processor needs one; null pointers leave out what they are for.
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
 // Where handlers with SA_ONSTACK run on this thread. -EPERM: it runs there now; -ENOMEM: too small for this processor.

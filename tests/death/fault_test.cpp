@@ -3,14 +3,21 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <new>
 #include <string>
 #include <thread>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/fiber.hpp"
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
@@ -110,23 +117,87 @@ TEST_P(FaultDeathTest, AStackOverflowUnderAnOddMask) {
       KilledBySignal(SIGSEGV), "^gort: fatal: stack overflow");
 }
 
-// SG4: of many at once one speaks.
-TEST_P(FaultDeathTest, ManyOverflowsAreReportedOnce) {
-  for (int i = 0; i < 5; ++i) {
-    EXPECT_EXIT(run(options{.procs = 4},
-                    [] {
-                      std::atomic<int> there{0};
-                      for (int k = 0; k < 4; ++k) {
-                        go([&there] {
-                          ++there;
-                          while (there < 4) yield();
-                          deep(kTooDeep);
-                        });
-                      }
-                      for (;;) yield();
-                    }),
-                KilledBySignal(SIGSEGV), "^gort: fatal: stack overflow[^\n]*\n$");
+// How many threads of a process are neither asleep nor gone.
+int running_threads(pid_t pid) {
+  int running = 0;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream stat(task.path() / "stat");
+    std::string text;
+    std::getline(stat, text);
+    const size_t name_end = text.rfind(')');
+    if (name_end != std::string::npos && text[name_end + 2] == 'R') ++running;
   }
+  return running;
+}
+
+// How many threads of a child are inside of this system call; none where nobody may know.
+int threads_inside(pid_t pid, long nr) {
+  int inside = 0;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream file(task.path() / "syscall");
+    long now = -1;
+    if (file >> now && now == nr) ++inside;
+  }
+  return inside;
+}
+
+constexpr int kAtOnce = 4;
+struct Progress {
+  std::atomic<int> there{0};
+};
+
+void overflow_together(Progress& progress) {
+  run(options{.procs = kAtOnce}, [&progress] {
+    for (int i = 0; i < kAtOnce; ++i) {
+      go([&progress] {
+        ++progress.there;
+        while (progress.there < kAtOnce) yield();
+        deep(kTooDeep);
+      });
+    }
+    (void)chan<int>().recv();
+  });
+}
+
+// SG4: of many at once one speaks. Nobody reads what they say until all of them are where they will stay.
+TEST_P(FaultDeathTest, ManyOverflowsAreReportedOnce) {
+  auto* progress = static_cast<Progress*>(
+      ::mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  new (progress) Progress;
+  int fds[2];
+  ASSERT_EQ(::pipe2(fds, O_NONBLOCK), 0);
+  size_t filled = 0;
+  const char dots[512] = {'.'};
+  for (ssize_t n; (n = ::write(fds[1], dots, sizeof dots)) > 0;) filled += static_cast<size_t>(n);
+  ASSERT_EQ(::fcntl(fds[1], F_SETFL, 0), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(fds[1], STDERR_FILENO);
+    overflow_together(*progress);
+    ::_exit(1);
+  }
+  ::close(fds[1]);
+  ASSERT_EQ(::fcntl(fds[0], F_SETFL, 0), 0);
+  for (int quiet = 0; quiet < 20;) {
+    const bool all_stand = progress->there == kAtOnce && running_threads(child) == 0;
+    quiet = all_stand ? quiet + 1 : 0;
+    std::this_thread::yield();
+  }
+  EXPECT_LE(threads_inside(child, SYS_write), 1);
+  std::string said;
+  char part[4096];
+  for (ssize_t n; (n = ::read(fds[0], part, sizeof part)) > 0;)
+    said.append(part, static_cast<size_t>(n));
+  ::close(fds[0]);
+  said.erase(0, filled);
+  EXPECT_TRUE(said.starts_with("gort: fatal: stack overflow")) << said;
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+  ::munmap(progress, sizeof(Progress));
 }
 
 void exit_by_handler(int, siginfo_t* info, void*) {

@@ -40,7 +40,7 @@ int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcep
 #if defined(__x86_64__)
   constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER
   // Somebody else's action goes back as it was.
-  if (action != nullptr && (action->flags & kRestorer) == 0) {
+  if (action != nullptr && has_handler(*action) && (action->flags & kRestorer) == 0) {
     with_restorer = *action;
     with_restorer.flags |= kRestorer;
     with_restorer.restorer = sigreturn__sigaction;

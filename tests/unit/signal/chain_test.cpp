@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <thread>
@@ -315,33 +317,51 @@ TEST_F(Chain, LevelsMayBeUsedUp) {
   EXPECT_EQ(status, 0) << "it is theirs then";
 }
 
+// Calls `look` again and again while SIGALRM's handler comes in at any instruction of it.
+template <class Look>
+void interrupted_everywhere(void (*handler)(int), const std::atomic<int>& times, Look look) {
+  struct sigaction before {};
+  const struct sigaction action = action_of(handler, SA_RESTART);
+  ASSERT_EQ(::sigaction(SIGALRM, &action, &before), 0);
+  const itimerval often{{0, 30}, {0, 30}};
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &often, nullptr), 0);
+  constexpr int kTimes = 2'000;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (times < kTimes && std::chrono::steady_clock::now() < end && !testing::Test::HasFailure()) {
+    for (int i = 0; i < 50; ++i) look();
+  }
+  const itimerval never{};
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &never, nullptr), 0);
+  ASSERT_EQ(::sigaction(SIGALRM, &before, nullptr), 0);
+  EXPECT_GT(times, 20);
+}
+
+std::atomic<int> installed{0};
+void install_next(int) {
+  const struct sigaction actions[] = {action_of(plain<0>), action_of(plain<1>)};
+  if (::sigaction(kSig, &actions[installed % 2], nullptr) == 0) ++installed;
+}
+
 // CH2: whatever the program installs while we are at it stays, or stands behind us.
 template <class Look>
 void install_against(Look look) {
-  std::atomic<bool> over{false};
-  std::atomic<int> looks{0};
-  std::thread other([&] {
-    while (!over) {
-      look();
-      ++looks;
-    }
-  });
-  const struct sigaction actions[] = {action_of(plain<0>), action_of(plain<1>)};
-  for (int i = 0; i < 1500 && !testing::Test::HasFailure(); ++i) {
+  installed = 0;
+  install_next(0);
+  interrupted_everywhere(install_next, installed, [&look] {
+    look();
+    const uint64_t alarm = os::signal_bit(SIGALRM);
+    os::rtsigprocmask(SIG_BLOCK, &alarm, nullptr);
     reset_seen();
-    ASSERT_EQ(::sigaction(kSig, &actions[i % 2], nullptr), 0);
-    const int begin = looks;
-    while (looks < begin + 2) std::this_thread::yield();
-    ASSERT_EQ(os::raise(kSig), 0);
-    EXPECT_EQ(calls[i % 2], 1) << i;
-    EXPECT_EQ(calls[1 - i % 2], 0) << i;
-  }
-  over = true;
-  other.join();
+    os::raise(kSig);
+    const int latest = (installed - 1) % 2;
+    EXPECT_EQ(calls[latest], 1) << installed;
+    EXPECT_EQ(calls[1 - latest], 0) << installed;
+    os::rtsigprocmask(SIG_UNBLOCK, &alarm, nullptr);
+  });
 }
 TEST_F(Chain, AgainstAProgramThatInstallsToo) {
   if (test::kTsan) GTEST_SKIP() << "TSan delays signals";
-  install_against([] { ASSERT_TRUE(take_signal(kSig)); });
+  install_against([] { EXPECT_TRUE(take_signal(kSig)); });
 }
 TEST_F(Chain, TheStackFlagAgainstAProgramThatInstallsToo) {
   if (test::kTsan) GTEST_SKIP() << "TSan delays signals";
@@ -387,14 +407,30 @@ os::SignalAction numbered(uint64_t n) {
   return action;
 }
 
-// CH3.
+ActionCell shared_cell;
+std::atomic<int> looks{0};
+void look_at_cell(int) {
+  const os::SignalAction got = looks % 2 == 0 ? shared_cell.get() : shared_cell.use();
+  EXPECT_EQ(got.mask, ~uint64_t{got.flags});
+  EXPECT_EQ(got.handler, numbered(got.flags).handler);
+  ++looks;
+}
+constexpr uint64_t kNotReset = ~uint64_t{SA_RESETHAND};
+
+// CH3: on one thread, and on two.
+TEST(ChainCell, AHandlerSeesOneActionWhole) {
+  if (test::kTsan) GTEST_SKIP() << "TSan delays signals";
+  looks = 0;
+  uint64_t n = 2;
+  shared_cell.set(numbered(n));
+  interrupted_everywhere(look_at_cell, looks, [&n] { shared_cell.set(numbered(++n & kNotReset)); });
+}
 TEST(ChainCell, AReaderSeesOneActionWhole) {
   ActionCell cell;
-  constexpr uint64_t kNoFlag = ~uint64_t{SA_RESETHAND};
   cell.set(numbered(2));
   std::atomic<bool> over{false};
   std::thread writer([&] {
-    for (uint64_t n = 2; !over; ++n) cell.set(numbered(n & kNoFlag));
+    for (uint64_t n = 2; !over; ++n) cell.set(numbered(n & kNotReset));
   });
   for (int i = 0; i < 300'000; ++i) {
     const os::SignalAction got = i % 2 == 0 ? cell.get() : cell.use();
