@@ -25,7 +25,7 @@ void initsig(Ticks ticks) noexcept;
 void finisig() noexcept;
 
 // Whether the program has taken SIGURG, or has installed a handler that would run on a fiber's stack; sets it right. By
-// sysmon, twice a second: 64 reads of an action, 5 us in all. From anywhere but a handler.
+// sysmon, twice a second: 64 reads of an action, some 10 us in all. From anywhere but a handler.
 void signal_check() noexcept;
 
 // Whether a signal is one of our ticks. m is the M of this thread, or nullptr.
