@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "os/os.hpp"
+#include "support/sanitized.hpp"
 
 namespace gort {
 namespace {
@@ -39,6 +40,7 @@ TEST(Die, BySignalsThatWriteACoreAndOthers) {
 
 // Blocked, handled, and in the handler itself.
 TEST(Die, WhateverTheProgramHasDoneAboutTheSignal) {
+  if (test::kTsan) GTEST_SKIP() << "TSan delays signals";
   const int status = status_of([] {
     os::sigprocmask(os::kAllButLibcSignals);
     std::signal(SIGTERM, [](int) { dieFromSignal(SIGTERM); });

@@ -42,6 +42,7 @@ class Pages {
   ~Pages() { ::munmap(at_, bytes_); }
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
+  [[nodiscard]] const char* begin() const { return at_; }
   [[gnu::noinline]] void touch(size_t page) {
     auto* at = static_cast<volatile char*>(at_ + page * kPage);
     *at = static_cast<char>(page);
@@ -135,7 +136,7 @@ TEST_P(FaultHandled, ByAJump) {
     spawn([&] {
       for (int i = 0; i < 10; ++i) {
         EXPECT_TRUE(readable(&here));
-        EXPECT_FALSE(readable(nullptr));
+        EXPECT_FALSE(readable(pages.begin()));
         signal_check();
       }
     }).join();
