@@ -18,6 +18,7 @@ Lock chains_lock;  // never taken in a handler
 struct Chain {
   ActionCell cells[kLevels];
   int levels GORT_GUARDED_BY(chains_lock) = 0;  // in use (CH1)
+  bool taken GORT_GUARDED_BY(chains_lock) = false;
   // What setsigstack() has put, or no handler.
   os::SignalAction stacked GORT_GUARDED_BY(chains_lock);
 };
@@ -151,18 +152,23 @@ bool take_signal(int sig) noexcept {
   LockGuard guard(chains_lock);
   Chain& chain = chains[sig];
   const int levels = chain.levels;
+  const bool again = chain.taken;
   int level = 0;
-  replace_action(sig, [&chain, &level, levels](const os::SignalAction& there) {
+  replace_action(sig, [&chain, &level, levels, again](const os::SignalAction& there) {
     level = level_of(there.handler);
     if (level < 0) {
-      level = level_for(chain, levels, there);
+      // Who ends the program's handlers between two of our lives ends what they have saved.
+      level = level_for(chain, again || os::has_handler(there) ? levels : 0, there);
       if (level == kLevels) return there;
-      if (level == levels) chain.cells[level].set(there);
+      if (level == levels || !same(chain.cells[level].get(), there)) {
+        chain.cells[level].set(there);
+      }
     }
     return our_action(sigtramps[level]);
   });
   if (level == kLevels) return false;
   chain.levels = level + 1;
+  chain.taken = true;
   return true;
 }
 
@@ -177,6 +183,7 @@ void give_back(int sig) noexcept {
     return chain.cells[level].get();
   });
   chain.levels = levels;
+  chain.taken = false;
 }
 
 void setsigstack(int sig) noexcept {

@@ -49,8 +49,8 @@ bool has_taken(int sig) noexcept {
 void say_lost() noexcept {
   taken.fetch_and(~os::signal_bit(kTickSignal), std::memory_order_relaxed);  // relaxed: see taken
   Line line;
-  line.put("gort: SIGURG was taken over by the program for the ").put_number(kLevels);
-  line.put("th time; fibers that do not give way are not interrupted any more");
+  line.put("gort: the program takes SIGURG over again and again; fibers that do not give way are ");
+  line.put("not interrupted any more");
   line.write(STDERR_FILENO);
 }
 

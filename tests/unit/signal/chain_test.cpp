@@ -103,7 +103,7 @@ class Chain : public testing::Test {
     give_back(kSig);
     EXPECT_FALSE(is_ours(getsig(kSig)));
     ASSERT_EQ(::sigaction(kSig, &before_, nullptr), 0);
-    // So that no level stays in use.
+    // So that no level stays in use: it is SIG_DFL.
     ASSERT_TRUE(take_signal(kSig));
     give_back(kSig);
   }
@@ -286,6 +286,16 @@ TEST_F(Chain, ManyLivesUseNoLevelUp) {
   for (int life = 0; life < 50; ++life) {
     install(life % 2 == 0 ? action_of(plain<0>) : action_of(plain<1>, SA_RESTART));
     ASSERT_TRUE(take_signal(kSig)) << life;
+    give_back(kSig);
+  }
+}
+
+// What a program ends between two lives is no level any more.
+TEST_F(Chain, HandlersThatComeAndGoUseNoLevelUp) {
+  for (int life = 0; life < 20; ++life) {
+    install(action_of(SIG_DFL));
+    ASSERT_TRUE(take_signal(kSig)) << life;
+    install(action_of(and_on<1>), &saved[1]);
     give_back(kSig);
   }
 }
