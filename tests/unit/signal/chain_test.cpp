@@ -293,7 +293,9 @@ TEST_F(Chain, ManyLivesUseNoLevelUp) {
 // What a program ends between two lives is no level any more.
 TEST_F(Chain, HandlersThatComeAndGoUseNoLevelUp) {
   for (int life = 0; life < 20; ++life) {
-    install(action_of(SIG_DFL));
+    struct sigaction none = action_of(SIG_DFL);
+    sigaddset(&none.sa_mask, SIGRTMIN + life);  // so that it is none that was there before
+    install(none);
     ASSERT_TRUE(take_signal(kSig)) << life;
     install(action_of(and_on<1>), &saved[1]);
     give_back(kSig);
