@@ -36,6 +36,7 @@
 #include "sched/spawn.hpp"
 #include "sched/stop.hpp"
 #include "sched/sysmon.hpp"
+#include "signal/libpreinit.hpp"
 #include "signal/signal.hpp"
 
 namespace gort {
@@ -175,16 +176,12 @@ void release(Sched& s) noexcept {
   taken.store(false, std::memory_order_release);
 }
 
-// sysmon, and with preemption the thread that makes spares and the handler of ticks. All, or none and -errno.
+// sysmon, and with preemption the thread that makes spares. Both, or none and -errno.
 int start_watchmen(Sched& s) noexcept {
   int error = start_sysmon();
   if (error != 0 || s.tick_ns == 0) return error;
   error = start_spares();
-  if (error == 0) {
-    error = initsig();
-    if (error == 0) return 0;
-    stop_spares();
-  }
+  if (error == 0) return 0;
   s.phase.store(Phase::exiting, std::memory_order_relaxed);  // relaxed: sysmon's note follows
   stop_sysmon();
   return error;
@@ -205,6 +202,7 @@ void start_sched(const options& wish) {
     s->tick_ns = std::chrono::nanoseconds(o.slice).count() / kTicksPerSlice;
     apply_debug(*s);
     start_chaos();
+    s->check_signals = signal_check;
     make_procs(*s, o.procs);
     const int error = netpoll_init(*s);
     if (error < 0) {
@@ -220,7 +218,9 @@ void start_sched(const options& wish) {
   }
   Sched& s = sched();
   s.stacks = pool_for(s.stack_bytes);
+  libpreinit(s.tick_ns != 0 ? Ticks::some : Ticks::none);
   if (const int error = start_watchmen(s); error != 0) {
+    finisig();
     const std::string threads = std::to_string(os::count_threads());
     release(s);
     throw std::system_error(-error, std::system_category(),
@@ -239,7 +239,7 @@ void end_sched() noexcept {
   if (s.tick_ns != 0) stop_spares();  // SP3
   join_ms(s);
   stop_sysmon();
-  if (s.tick_ns != 0) finisig();
+  finisig();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
   for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
@@ -255,9 +255,10 @@ M* enter_main_m(Sched& s) {
   M* m = new M;
   m->os.tick_ns = s.tick_ns;
   m->os.tick_source = s.tick_source;
-  if (s.tick_ns != 0 && os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
+  // No signal stack: no ticks, no word about an overflow.
+  if (os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
   m_enter(m);
-  if (m->os.tick_ns != 0) os::minit(m->os);
+  os::minit(m->os);
   {
     LockGuard guard(s.lock);
     m->id = s.m_count++;
@@ -301,7 +302,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     } catch (...) {
       // relaxed: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_relaxed);
-      if (m->os.tick_ns != 0) os::unminit(m->os);
+      os::unminit(m->os);
       set_current_m(nullptr);
       end_sched();
       throw;
@@ -311,7 +312,7 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   open_door();  // this M has its P, and nothing can fail any more
   fiber_start(f.g, MainCall::entry);
   schedule_loop(m);
-  if (m->os.tick_ns != 0) os::unminit(m->os);
+  os::unminit(m->os);
   m_leave();
   end_sched();
 }

@@ -113,8 +113,8 @@ struct AltStack {
 // Whether it is a function, and neither SIG_DFL nor SIG_IGN.
 bool has_handler(const SignalAction& action) noexcept;
 
-// 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. An action with a handler gets our
-// restorer where the processor needs one and it has none; null pointers leave out what they are for.
+// 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. A handler without a restorer gets ours
+// where the processor needs one; null pointers leave out what they are for.
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
 // Where handlers with SA_ONSTACK run on this thread. -EPERM: it runs there now; -ENOMEM: too small for this processor.
 int sigaltstack(const AltStack* stack, AltStack* old) noexcept;
@@ -126,6 +126,15 @@ uint64_t sigprocmask(uint64_t mask) noexcept;
 int tgkill(int tid, int sig) noexcept;
 int raise(int sig) noexcept;      // to this thread
 int raiseproc(int sig) noexcept;  // to the process, whichever of its threads may take it
+
+// ---- What surrounds us (library.cpp) --------------------------------------------------------------
+
+// Where gort is part of a shared library: that library stays loaded from now on, whatever dlclose() says. Handlers, the
+// place that they return to, and destructors of other threads' variables are its code, and somebody may have kept their
+// addresses. True: it is one, and stays.
+bool pin_library() noexcept;
+// Whether a sanitizer is in the program, in gort or elsewhere.
+bool sanitizer_present() noexcept;
 
 // ---- Timers that send signals (timer.cpp) --------------------------------------------------------
 
@@ -178,15 +187,15 @@ struct mOS {
   void* start_arg = nullptr;
   uint64_t creator_mask = 0;  // the creator's signal mask, which minit() restores
   int timer_slack_ns = 0;     // of a borrowed thread, which unminit() restores
-  // Preemption: what sends SIGURG to the thread, and after how much processor time each time; where its handler runs.
+  // Preemption: what sends SIGURG to the thread, and after how much processor time each time. Where handlers run.
   TickSource tick_source = TickSource::none;
   int64_t tick_ns = 0;
   TimerId timer = -1;
   int tick_event = -1;
   void* signal_stack = nullptr;
   size_t signal_stack_bytes = 0;
-  AltStack old_signal_stack;  // of a borrowed thread
-  uint64_t old_mask = 0;      // the same
+  AltStack old_signal_stack;  // what the thread had before minit()
+  uint64_t old_mask = 0;      // of a borrowed thread
 };
 
 // Before the thread exists, by who makes it: its signal stack, with a guard. -ENOMEM.
@@ -200,7 +209,13 @@ int mpreinit(mOS& os) noexcept;
 int newosproc(mOS& os, void (*start)(void*), void* arg, size_t stack_bytes = 0) noexcept;
 // The same without a scheduler context, always an ordinary pthread. Used for sysmon.
 [[nodiscard]] int newosproc0(mOS& os, size_t stack_bytes, void (*start)(void*), void* arg) noexcept;
-// First call on the new thread: tid, signal mask, timer slack; signal stack and timer if mpreinit() was called.
+// What minit() and unminit() do about the signal stack (signal_stack.cpp). A thread's own one is kept if it is large enough.
+void minitSignalStack(mOS& os) noexcept;
+void unminitSignalStack(mOS& os) noexcept;
+void setSignalstackSP(AltStack& stack, void* low, size_t bytes) noexcept;
+
+// First call on the new thread: tid, signal mask, timer slack; signal stack, and timer if there shall be ticks, if
+// mpreinit() was called.
 void minit(mOS& os) noexcept;
 void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its owner
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as

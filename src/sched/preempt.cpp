@@ -10,6 +10,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
+#include "sched/signal_m.hpp"
 #include "sched/spares.hpp"
 
 namespace gort {
@@ -194,11 +195,9 @@ bool kick(P* p, uint64_t turns) noexcept {
   // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
   M* const m = p->m.load(std::memory_order_acquire);
   if (m == nullptr) return false;
-  // relaxed: a number; 0 while the M begins or ends.
-  const int tid = m->os.tid.load(std::memory_order_relaxed);
-  if (tid == 0) return false;
   m->kick.store(turns + 1, std::memory_order_relaxed);  // relaxed: the signal follows
-  return os::tgkill(tid, SIGURG) == 0;
+  signalM(m, SIGURG);
+  return true;
 }
 
 void give_way_late(M* m) noexcept {

@@ -91,6 +91,7 @@ struct Sched {
 
   M* main_m = nullptr;  // the thread that called run(), if it serves as an M
   Note exit_note;       // the phase is exiting: for a runtime object's destructor
+  void (*check_signals)() = nullptr;  // the signal layer's look at its handlers, for sysmon
   // Of processor time: between two looks at a running fiber's slice; 0: no preemption. And who looks.
   int64_t tick_ns = 0;
   os::TickSource tick_source = os::TickSource::none;

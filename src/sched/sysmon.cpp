@@ -39,6 +39,7 @@ constexpr int64_t kPollGapLongTurnNs = 1'000'000;  // while a fiber runs for lon
 constexpr int64_t kRetireLookNs = 5'000'000'000;   // as often as spares.cpp retires
 constexpr int64_t kDeepAfterNs = 50'000'000;       // all idle for so long: sleep for good
 constexpr int64_t kScavengeEveryNs = 500'000'000;
+constexpr int64_t kSignalsEveryNs = 500'000'000;
 constexpr size_t kWarmMax = 256;  // free stacks that may stay resident
 constexpr int64_t kForeignLookNs = 1'000'000'000;
 constexpr size_t kStackBytes = 128 * 1024;
@@ -47,6 +48,7 @@ struct Pace {
   int64_t idle_since_ns = 0;
   int64_t scavenged_at_ns = 0;
   int64_t traced_at_ns = 0;
+  int64_t signals_at_ns = 0;
 };
 
 bool exiting(Sched& s) noexcept {
@@ -108,6 +110,13 @@ bool poll_network(Sched& s, int64_t now, int64_t gap_ns) noexcept {
   s.sysmon_polls.store(
       false, std::memory_order_relaxed);  // relaxed: D6, they are queued, under Sched::lock
   return found;
+}
+
+// The program may have installed handlers since.
+void check_signals(Sched& s, Pace& w, int64_t now) noexcept {
+  if (s.check_signals == nullptr || now - w.signals_at_ns < kSignalsEveryNs) return;
+  w.signals_at_ns = now;
+  s.check_signals();
 }
 
 void scavenge(Pace& w, int64_t now) noexcept {
@@ -180,6 +189,7 @@ void sysmon_main(void*) noexcept {
     const Seen seen = look_around(s, watch, now);
     sleep_ns = next_sleep(s, watch, seen, now, sleep_ns);
     scavenge(pace, now);
+    check_signals(s, pace, now);
     const bool more_to_retire = retire_spares(now);
     if (s.schedtrace_ns != 0 && now - pace.traced_at_ns >= s.schedtrace_ns) {
       pace.traced_at_ns = now;

@@ -72,7 +72,8 @@ int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcep
   SignalAction with_restorer;
 #if defined(__x86_64__)
   constexpr unsigned long kRestorer = 0x04000000;  // SA_RESTORER
-  if (action != nullptr && action->restorer == nullptr) {
+  // Somebody else's action goes back as it was.
+  if (action != nullptr && has_handler(*action) && (action->flags & kRestorer) == 0) {
     with_restorer = *action;
     with_restorer.flags |= kRestorer;
     with_restorer.restorer = sigreturn__sigaction;

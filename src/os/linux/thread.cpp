@@ -112,18 +112,6 @@ namespace {
 constexpr size_t kSignalStackBytes = size_t{64} << 10;
 constexpr size_t kFrameBytesUsual = 2048;  // MINSIGSTKSZ, where the kernel tells none
 
-// A thread that has a signal stack of its own keeps it.
-void begin_signal_stack(mOS& os) noexcept {
-  if (os.signal_stack == nullptr) return;
-  AltStack now;
-  sigaltstack(nullptr, &now);
-  os.old_signal_stack = now;
-  if ((now.flags & SS_DISABLE) != 0) {
-    const AltStack ours{os.signal_stack, 0, os.signal_stack_bytes};
-    sigaltstack(&ours, nullptr);
-  }
-}
-
 // Once nobody runs on it.
 void end_signal_stack(mOS& os) noexcept {
   if (os.signal_stack == nullptr) return;
@@ -153,15 +141,13 @@ void minit(mOS& os) noexcept {
   raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
   if (os.backend == ThreadBackend::none) {
     os.timer_slack_ns = std::max(slack, 0);  // a borrowed thread keeps its mask and gets this back
-    if (os.signal_stack != nullptr) {
-      const uint64_t tick = signal_bit(SIGURG);
-      rtsigprocmask(SIG_UNBLOCK, &tick, &os.old_mask);
-    }
+    minitSignalStack(os);
+    const uint64_t open = signals_for(os);
+    rtsigprocmask(SIG_UNBLOCK, &open, &os.old_mask);
   } else {
-    const uint64_t tick = os.signal_stack != nullptr ? signal_bit(SIGURG) : 0;
-    sigprocmask(os.creator_mask & kAllButLibcSignals & ~tick);
+    minitSignalStack(os);
+    sigprocmask(os.creator_mask & kAllButLibcSignals & ~signals_for(os));
   }
-  begin_signal_stack(os);
   if (os.signal_stack != nullptr) begin_ticks(os);
   // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
   os.tid.store(gettid(), std::memory_order_release);
@@ -175,7 +161,7 @@ void unminit(mOS& os) noexcept {
   // A tick that is pending is taken before the old mask is back.
   end_ticks(os);
   sigprocmask(os.old_mask);
-  if ((os.old_signal_stack.flags & SS_DISABLE) != 0) sigaltstack(&os.old_signal_stack, nullptr);
+  unminitSignalStack(os);
   end_signal_stack(os);
 }
 

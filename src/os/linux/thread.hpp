@@ -52,6 +52,9 @@ inline constexpr size_t kThreadStackBytes = (kSanitized ? size_t{1024} : size_t{
 int pthread_start(mOS& os, size_t stack_bytes) noexcept;
 void pthread_reap(mOS& os) noexcept;
 
+// Signals that minit() lets in on an M's thread, whatever its creator or owner has blocked.
+uint64_t signals_for(const mOS& os) noexcept;
+
 // The routine of every thread, in the form of pthread_create(); `arg` is its mOS.
 void* thread_main(void* arg) noexcept;
 
