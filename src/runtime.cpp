@@ -248,9 +248,9 @@ void end_sched() noexcept {
 M* enter_main_m(Sched& s) {
   M* m = new M;
   m->os.tick_ns = s.tick_ns;
-  if (s.tick_ns != 0 && os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
+  if (os::mpreinit(m->os) != 0) m->os.tick_ns = 0;
   m_enter(m);
-  if (m->os.tick_ns != 0) os::minit(m->os);
+  os::minit(m->os);
   {
     LockGuard guard(s.lock);
     m->id = s.m_count++;
@@ -294,8 +294,8 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     } catch (...) {
       // relaxed: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_relaxed);
-      if (m->os.tick_ns != 0) os::unminit(m->os);
-      set_current_m(nullptr);
+      m_leave();
+      os::unminit(m->os);
       end_sched();
       throw;
     }
@@ -304,8 +304,8 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   open_door();  // this M has its P, and nothing can fail any more
   fiber_start(f.g, MainCall::entry);
   schedule_loop(m);
-  if (m->os.tick_ns != 0) os::unminit(m->os);
   m_leave();
+  os::unminit(m->os);
   end_sched();
 }
 

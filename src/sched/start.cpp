@@ -75,7 +75,7 @@ bool make_m(P* p, MSearch search) noexcept {
   m->next_p = p;
   m->is_new_spare = p == nullptr;
   m->os.tick_ns = s.tick_ns;
-  int error = s.tick_ns != 0 ? os::mpreinit(m->os) : 0;
+  int error = os::mpreinit(m->os);
   chaos_point(ChaosPoint::start_thread);
   if (error == 0) error = os::newosproc(m->os, gort_m_main, m);
   if (error != 0 && m->os.signal_stack != nullptr) {

@@ -112,6 +112,12 @@ namespace {
 constexpr size_t kSignalStackBytes = size_t{64} << 10;
 constexpr size_t kFrameBytesUsual = 2048;  // MINSIGSTKSZ, where the kernel tells none
 
+// What an M lets in even if its creator does not: the profile's ticks, as in Go, and those of preemption.
+uint64_t ours_of(const mOS& os) noexcept {
+  if (os.signal_stack == nullptr) return 0;
+  return signal_bit(SIGPROF) | (os.tick_ns != 0 ? signal_bit(SIGURG) : 0);
+}
+
 // Signal stack and timer. A thread that has a signal stack of its own keeps it.
 void begin_ticks(mOS& os) noexcept {
   if (os.signal_stack == nullptr) return;
@@ -161,12 +167,11 @@ void minit(mOS& os) noexcept {
   if (os.backend == ThreadBackend::none) {
     os.timer_slack_ns = std::max(slack, 0);  // a borrowed thread keeps its mask and gets this back
     if (os.signal_stack != nullptr) {
-      const uint64_t tick = signal_bit(SIGURG);
-      rtsigprocmask(SIG_UNBLOCK, &tick, &os.old_mask);
+      const uint64_t ours = ours_of(os);
+      rtsigprocmask(SIG_UNBLOCK, &ours, &os.old_mask);
     }
   } else {
-    const uint64_t tick = os.signal_stack != nullptr ? signal_bit(SIGURG) : 0;
-    sigprocmask(os.creator_mask & kAllButLibcSignals & ~tick);
+    sigprocmask(os.creator_mask & kAllButLibcSignals & ~ours_of(os));
   }
   begin_ticks(os);
   // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
