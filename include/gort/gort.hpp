@@ -8,6 +8,7 @@
 #include "gort/fiber.hpp"
 #include "gort/mutex.hpp"
 #include "gort/net.hpp"
+#include "gort/profile.hpp"
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
