@@ -114,9 +114,10 @@ int install() noexcept {
 // first: the kernel drops what is pending of a signal that becomes ignored. A handler of the program's may see one.
 void uninstall() noexcept {
   os::SignalAction now;
-  if (os::rt_sigaction(SIGPROF, nullptr, &now) != 0 || now.handler != sigprof) return;  // PF6
-  if (!os::has_handler(before)) (void)os::ignore_signal(SIGPROF);
-  (void)os::rt_sigaction(SIGPROF, &before, nullptr);
+  if (os::rt_sigaction(SIGPROF, nullptr, &now) == 0 && now.handler == sigprof) {  // PF6
+    if (!os::has_handler(before)) (void)os::ignore_signal(SIGPROF);
+    (void)os::rt_sigaction(SIGPROF, &before, nullptr);
+  }
   await_handlers();  // they read `before`
 }
 

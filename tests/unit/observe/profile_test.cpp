@@ -81,7 +81,8 @@ class TemporaryFile {
   std::string path_;
 };
 
-// Ticks are as many as processor time says, but for each thread's last period, and a kernel's tick.
+// Ticks are as many as processor time says, but for the time of each thread before its first and behind its last. On a
+// busy machine that is more than a tick of the kernel, which meets a thread only while it runs.
 void expect_about(uint64_t samples, double wanted) {
   EXPECT_GE(static_cast<double>(samples), 0.8 * wanted - 2);
   EXPECT_LE(static_cast<double>(samples), 1.1 * wanted + 2);
@@ -152,7 +153,9 @@ TEST(Profile, ReachesAHogThatRunsAlready) {
   std::atomic<bool> hogs{false};
   std::thread profiler([&] {
     while (!hogs) std::this_thread::yield();
+    const int timers = timers_of_this_process();
     profile::cpu_start(file.path());
+    EXPECT_GE(timers_of_this_process(), timers + 1) << "the hog's";
     hogs = false;
   });
   run(options{.procs = 1}, [&] {
@@ -173,7 +176,7 @@ TEST(Profile, ShowsWholeStacks) {
   constexpr int kDepth = 10;
   run(options{.procs = 1}, [&] {
     profile::cpu_start(file.path(), 1000);
-    burn_below(100, kDepth);
+    burn_below(300, kDepth);
     profile::cpu_stop();
   });
   const ProfileFile p = file.read();
@@ -192,7 +195,7 @@ TEST(Profile, ShowsWholeStacks) {
     const bool ends = first == ProfileFile::function_of(s.pcs.back());
     if (below == kDepth + 1 && ends) whole += s.count;
   }
-  EXPECT_GE(all, 50U);
+  EXPECT_GE(all, 150U);
   // One that is interrupted while it returns from the last call has fewer.
   EXPECT_GE(whole + 5, all);
 }
@@ -202,21 +205,21 @@ TEST(Profile, LabelsAFiberWithoutANameByItsNumber) {
   const TemporaryFile file;
   uint64_t id = 0;
   run(options{.procs = 1}, [&] {
-    profile::cpu_start(file.path(), 1000);
+    profile::cpu_start(file.path());
     spawn([&] {
       id = this_fiber::id();
-      burn_one(50);
+      burn_one(300);
     }).join();
     profile::cpu_stop();
   });
-  expect_about(file.read().of_fiber(std::to_string(id)), 50);
+  expect_about(file.read().of_fiber(std::to_string(id)), 30);
 }
 
 TEST(Profile, NamesMappingsAndWhatTheLinkerKnows) {
   SKIP_UNDER_TSAN();
   const TemporaryFile file;
   profile::cpu_start(file.path(), 1000);
-  burn_one(100);  // reads the clock, which lies in libc and in the vdso
+  burn_one(300);  // reads the clock, which lies in libc and in the vdso
   profile::cpu_stop();
   const ProfileFile p = file.read();
   ASSERT_FALSE(p.mappings.empty());
