@@ -20,8 +20,10 @@ struct ThreadRandom {
 
 // What of a thread's processor time the profile has counted by the process's ticks (PF5 in src/signal/prof.hpp). Handlers
 // on the thread use it.
+enum class InProgram : uint8_t { no, yes };
 struct ProfileShare {
-  uint32_t profile = 0;  // the one that counted_ns is of
+  uint32_t profile = 0;                  // the one that counted_ns is of
+  InProgram in_program = InProgram::no;  // whether the program's SIGPROF handler was called (PF6)
   int64_t counted_ns = 0;
 };
 

@@ -33,7 +33,8 @@ uint32_t periods_used() noexcept {
   // relaxed, both: written before the ticks begin.
   const uint32_t current = profiles.load(std::memory_order_relaxed);
   if (share.profile != current) {
-    share = {current, now_ns};
+    share.profile = current;
+    share.counted_ns = now_ns;
     return 1;
   }
   // relaxed: as above.
@@ -71,13 +72,19 @@ void sample(const M* m, uint32_t weight, const void* context) noexcept {
   }
 }
 
-// PF6. With the signals blocked that the program wanted to be.
+// PF6. With the signals blocked that the program wanted to be. A handler that has once been put over ours may call ours,
+// for which it is now the program's: that is the end of the chain. (One that leaves by siglongjmp() is not called on this
+// thread again, while profiles run.)
 void call_program(const os::SignalAction& program, int sig, void* info, void* context) noexcept {
+  ProfileShare& share = profile_share();
+  if (share.in_program == InProgram::yes) return;
   const uint64_t itself = (program.flags & SA_NODEFER) != 0 ? 0 : os::signal_bit(sig);
   const uint64_t block = program.mask | itself;
   uint64_t old = 0;
   os::rtsigprocmask(SIG_BLOCK, &block, &old);
+  share.in_program = InProgram::yes;
   program.handler(sig, info, context);
+  share.in_program = InProgram::no;
   os::rtsigprocmask(SIG_SETMASK, &old, nullptr);
 }
 

@@ -152,6 +152,32 @@ TEST_F(ProfRun, WhatTheProgramPutOverItStays) {
   EXPECT_EQ(present_handler(), another_handler);
 }
 
+// A handler that is put over ours and calls on to it, as is usual, is the program's at the next start.
+struct sigaction under_chaining {};
+void chaining_handler(int sig, siginfo_t* info, void* context) {
+  if (info->si_code == SI_USER) ++programs;
+  if ((under_chaining.sa_flags & SA_SIGINFO) != 0) under_chaining.sa_sigaction(sig, info, context);
+}
+TEST_F(ProfRun, AHandlerThatCallsOnToOursIsCalledOnce) {
+  programs = 0;
+  start(1000);
+  struct sigaction chaining {};
+  chaining.sa_sigaction = chaining_handler;
+  chaining.sa_flags = SA_SIGINFO | SA_RESTART;
+  ASSERT_EQ(::sigaction(SIGPROF, &chaining, &under_chaining), 0);
+  EXPECT_GE(burn_until_sampled(20), 20U) << "ours are handed on";
+  EXPECT_EQ(::kill(::getpid(), SIGPROF), 0);
+  EXPECT_TRUE(test::spin_until([] { return programs == 1; }));
+  stop();
+  start(1000);
+  EXPECT_GE(burn_until_sampled(20), 20U);
+  for (int i = 2; i <= 3; ++i) {
+    EXPECT_EQ(::kill(::getpid(), SIGPROF), 0);
+    EXPECT_TRUE(test::spin_until([&] { return programs == i; }));
+  }
+  stop();
+}
+
 TEST_F(ProfRun, WithoutAHandlerASignalOfOthersIsIgnored) {
   start(100);
   EXPECT_EQ(::raise(SIGPROF), 0);
