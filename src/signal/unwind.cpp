@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <unwind.h>
 
-#include "os/os.hpp"
 #include "sched/g.hpp"
 
 namespace gort {
@@ -28,16 +27,19 @@ _Unwind_Reason_Code step(_Unwind_Context* at, void* arg) noexcept {
   return walk.n == walk.out.size() ? _URC_END_OF_STACK : _URC_NO_REASON;
 }
 
+}  // namespace
+
 // A frame is a pair: the caller's frame, and where to go on in it. Frames lie above each other, in the fiber's stack.
-size_t follow_frame_pointers(const os::SignalContext& from, const G& g,
+size_t unwind_frame_pointers(const os::SignalContext& from, const G& g,
                              std::span<uintptr_t> out) noexcept {
   const auto low = reinterpret_cast<uintptr_t>(g.stack_low);
   const auto high = reinterpret_cast<uintptr_t>(g.stack_start);
   uintptr_t least = from.sp < low ? low : from.sp;
   uintptr_t frame = from.fp;
+  out[0] = from.pc;
   size_t n = 1;
   while (n < out.size() && frame >= least && frame % alignof(uintptr_t) == 0 &&
-         frame + 2 * sizeof(uintptr_t) <= high) {
+         frame <= high - 2 * sizeof(uintptr_t)) {
     const auto* pair = reinterpret_cast<const uintptr_t*>(frame);
     if (pair[1] == 0) break;
     out[n++] = pair[1] - 1;
@@ -46,8 +48,6 @@ size_t follow_frame_pointers(const os::SignalContext& from, const G& g,
   }
   return n;
 }
-
-}  // namespace
 
 void prepare_unwind() noexcept {
   const bool lock_free = dlsym(RTLD_DEFAULT, "_dl_find_object") != nullptr;
@@ -67,7 +67,7 @@ size_t unwind(const void* context, const G* g, std::span<uintptr_t> out) noexcep
     (void)_Unwind_Backtrace(step, &walk);
     return walk.n == 0 ? 1 : walk.n;
   }
-  return g != nullptr && g->kind == GKind::fiber ? follow_frame_pointers(from, *g, out) : 1;
+  return g != nullptr && g->kind == GKind::fiber ? unwind_frame_pointers(from, *g, out) : 1;
 }
 
 }  // namespace gort

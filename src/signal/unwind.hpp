@@ -22,6 +22,8 @@
 #include <cstdint>
 #include <span>
 
+#include "os/os.hpp"
+
 namespace gort {
 
 struct G;
@@ -32,5 +34,9 @@ void prepare_unwind() noexcept;
 // Writes the interrupted instruction, and for each caller the byte before the return address. Returns how many; at least
 // the first. `g` is what runs on this thread, or nullptr.
 [[nodiscard]] size_t unwind(const void* context, const G* g, std::span<uintptr_t> out) noexcept;
+
+// The same by frame pointers alone, on the stack of the fiber `g`. It reads nothing but that stack.
+[[nodiscard]] size_t unwind_frame_pointers(const os::SignalContext& from, const G& g,
+                                           std::span<uintptr_t> out) noexcept;
 
 }  // namespace gort

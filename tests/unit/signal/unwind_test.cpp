@@ -5,7 +5,7 @@
 #include <ucontext.h>
 #include <unwind.h>
 
-#include <atomic>
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <set>
@@ -95,6 +95,52 @@ TEST(Unwind, AFiberEndsAtItsFirstFrame) {
     ASSERT_LT(depth, std::size(frames));
     EXPECT_EQ(function_of(frames[depth - 1]), outermost());
   });
+}
+
+// Where there are no tables that a handler may use. This code is compiled with frame pointers.
+void follow_here(int, void*, void* context) {
+  depth = unwind_frame_pointers(os::signal_context(context), *current_m()->cur, frames);
+}
+TEST(Unwind, ByFramePointers) {
+  const Action action(SIGUSR1, follow_here);
+  run(options{.procs = 1}, [] {
+    outer();
+    ASSERT_GE(depth, 4U);
+    ASSERT_LT(depth, std::size(frames));
+    std::vector<const void*> functions;
+    for (size_t i = 0; i < depth; ++i) functions.push_back(function_of(frames[i]));
+    const auto in =
+        std::find(functions.begin(), functions.end(), reinterpret_cast<const void*>(inner));
+    ASSERT_LT(in - functions.begin(), 4);
+    EXPECT_EQ(in[1], reinterpret_cast<const void*>(outer));
+    EXPECT_EQ(functions.back(), outermost());
+  });
+}
+
+// Frame pointers that are something else, as in code that uses the register for other things.
+TEST(Unwind, FramePointersThatAreNoneAreNotFollowed) {
+  alignas(16) uintptr_t stack[64] = {};
+  G g;
+  g.stack_low = stack;
+  g.stack_start = std::end(stack);
+  const auto at = [&](size_t i) { return reinterpret_cast<uintptr_t>(&stack[i]); };
+  uintptr_t out[8];
+  const auto depth_from = [&](uintptr_t fp) {
+    return unwind_frame_pointers({1000, at(2), fp}, g, out);
+  };
+  EXPECT_EQ(depth_from(0), 1U);
+  EXPECT_EQ(out[0], 1000U);
+  EXPECT_EQ(depth_from(at(0)), 1U) << "below the stack pointer";
+  EXPECT_EQ(depth_from(at(4) + 1), 1U) << "not aligned";
+  EXPECT_EQ(depth_from(at(63)), 1U) << "half of it is outside";
+  EXPECT_EQ(depth_from(UINTPTR_MAX - 7), 1U) << "its end wraps around";
+  stack[4] = at(10);
+  stack[5] = 2000;
+  stack[10] = at(4);  // back: never
+  stack[11] = 3000;
+  EXPECT_EQ(depth_from(at(4)), 3U);
+  EXPECT_EQ(out[1], 1999U);
+  EXPECT_EQ(out[2], 2999U);
 }
 
 TEST(Unwind, StopsWhereThereIsNoRoom) {
