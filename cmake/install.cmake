@@ -19,10 +19,10 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gort-config.cmake
 
 # A static archive needs its private dependencies at the user's link; a shared library has them inside.
 if(BUILD_SHARED_LIBS)
-  set(GORT_PC_DEPENDENCIES "Requires.private: fmt\nLibs.private: -lboost_context -pthread")
+  set(GORT_PC_DEPENDENCIES "Requires.private: fmt, zlib\nLibs.private: -lboost_context -pthread")
   set(GORT_PC_LIBS "")
 else()
-  set(GORT_PC_DEPENDENCIES "Requires: fmt")
+  set(GORT_PC_DEPENDENCIES "Requires: fmt, zlib")
   set(GORT_PC_LIBS " -lboost_context -pthread")
   if(CMAKE_DL_LIBS)
     string(APPEND GORT_PC_LIBS " -l${CMAKE_DL_LIBS}")

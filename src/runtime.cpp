@@ -302,8 +302,8 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
     } catch (...) {
       // relaxed: as in exit_if_last().
       s.phase.store(Phase::exiting, std::memory_order_relaxed);
+      m_leave();
       os::unminit(m->os);
-      set_current_m(nullptr);
       end_sched();
       throw;
     }
@@ -312,8 +312,8 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   open_door();  // this M has its P, and nothing can fail any more
   fiber_start(f.g, MainCall::entry);
   schedule_loop(m);
-  os::unminit(m->os);
   m_leave();
+  os::unminit(m->os);
   end_sched();
 }
 

@@ -9,6 +9,7 @@
 #include "gort/mutex.hpp"
 #include "gort/net.hpp"
 #include "gort/os.hpp"
+#include "gort/profile.hpp"
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"

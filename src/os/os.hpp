@@ -55,7 +55,12 @@ int gettid() noexcept;
 
 // ---- Clocks (clock.cpp) -------------------------------------------------------------------------
 
-// Processor time that a thread of this process has used, in ns; -errno if it has ended.
+// The kernel's number for the clock of the processor time of a thread of this process.
+constexpr int thread_cpu_clock(int tid) noexcept {
+  constexpr unsigned kThreadsSchedClock = 6;  // CPUCLOCK_PERTHREAD and CPUCLOCK_SCHED
+  return static_cast<int>(~static_cast<unsigned>(tid) << 3 | kThreadsSchedClock);
+}
+// Processor time that a thread of this process has used, in ns; -errno if it has ended. 0: the caller.
 int64_t thread_cpu_ns(int tid) noexcept;
 int64_t nanotime() noexcept;  // CLOCK_MONOTONIC in ns, the clock of every timer of gort
 
@@ -116,6 +121,8 @@ bool has_handler(const SignalAction& action) noexcept;
 // 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. A handler without a restorer gets ours
 // where the processor needs one; null pointers leave out what they are for.
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
+// Ignores a signal from now on. What is pending of it is gone, at every thread. 0 or -errno.
+int ignore_signal(int sig) noexcept;
 // Where handlers with SA_ONSTACK run on this thread. -EPERM: it runs there now; -ENOMEM: too small for this processor.
 int sigaltstack(const AltStack* stack, AltStack* old) noexcept;
 // `how` is SIG_BLOCK, SIG_UNBLOCK or SIG_SETMASK.
@@ -135,6 +142,13 @@ int raiseproc(int sig) noexcept;  // to the process, whichever of its threads ma
 bool pin_library() noexcept;
 // Whether a sanitizer is in the program, in gort or elsewhere.
 bool sanitizer_present() noexcept;
+// What a handler's third argument says of the code that was interrupted (sigctxt.cpp).
+struct SignalContext {
+  uintptr_t pc;  // of the instruction that comes next
+  uintptr_t sp;
+  uintptr_t fp;  // where code is compiled with frame pointers
+};
+SignalContext signal_context(const void* context) noexcept;
 
 // ---- Timers that send signals (timer.cpp) --------------------------------------------------------
 
@@ -142,7 +156,8 @@ using TimerId = int;
 enum class TimerClock : uint8_t { monotonic, thread_cpu };
 
 // A timer that sends `sig` to thread `tid` of this process, not armed; handlers find `value` in the signal's si_ptr.
-// thread_cpu is the clock of who calls it, and ticks only while that thread runs. 0 or -errno: -EAGAIN, -ENOMEM: the user has no more (RLIMIT_SIGPENDING).
+// thread_cpu is the clock of thread `tid`, whoever calls, and ticks only while that thread runs. 0 or -errno: -EAGAIN,
+// -ENOMEM: the user has no more (RLIMIT_SIGPENDING); -EINVAL: there is no such thread.
 int timer_create(TimerClock clock, int tid, int sig, void* value, TimerId* timer) noexcept;
 // First after `first_ns` (0: never), then every `period_ns` (0: no more). A tick that is late is one tick.
 int timer_settime(TimerId timer, int64_t first_ns, int64_t period_ns) noexcept;

@@ -79,6 +79,10 @@ __attribute__((always_inline)) inline void* switch_context(Context& from, Contex
       "fldcw 28(%[t])\n\t"
       "jmp 3b\n"
       "1:\n\t"
+      // From 3 to 1 the registers belong to both sides (in_switch). The table's entry goes where the function goes ("?").
+      ".pushsection gort_switches,\"a?\",@progbits\n\t"
+      ".long 3b - ., 1b - .\n\t"
+      ".popsection\n\t"
       : "+D"(data), [f] "+S"(f), [t] "+d"(t)
       :
       : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
@@ -125,6 +129,10 @@ inline void* switch_context(Context& from, Context& to, void* data) noexcept {
 }
 
 #endif
+
+// Whether the stack pointer and the frame pointer at this instruction may belong to two different stacks: who is
+// interrupted there cannot be unwound. For signal handlers.
+[[nodiscard]] bool in_switch(uintptr_t pc) noexcept;
 
 // Makes a context that calls entry(data) on the stack that ends at stack_top (16-byte aligned).
 template <ContextEntry entry>

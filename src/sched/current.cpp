@@ -28,6 +28,11 @@ __attribute__((noinline)) ThreadRandom& thread_random() noexcept {
   return gort_tls.random;
 }
 
+__attribute__((noinline)) ProfileShare& profile_share() noexcept {
+  asm volatile("" ::: "memory");
+  return gort_tls.share;
+}
+
 namespace {
 
 // Stand-ins of foreign threads are recycled and never freed: a waker may still look at the word of

@@ -18,10 +18,20 @@ struct ThreadRandom {
   uint32_t run = 0;  // the run that they were seeded for
 };
 
+// What of a thread's processor time the profile has counted by the process's ticks (PF5 in src/signal/prof.hpp). Handlers
+// on the thread use it.
+enum class InProgram : uint8_t { no, yes };
+struct ProfileShare {
+  uint32_t profile = 0;                  // the one that counted_ns is of
+  InProgram in_program = InProgram::no;  // whether the program's SIGPROF handler was called (PF6)
+  int64_t counted_ns = 0;
+};
+
 struct Tls {
   M* m;       // the M this thread is, or nullptr on a foreign thread
   G* thread;  // a foreign thread's stand-in G, made on first use
   ThreadRandom random = {};
+  ProfileShare share = {};
 };
 
 extern "C" {
@@ -48,6 +58,8 @@ void set_current_m(M* m) noexcept;
 
 // The caller does not switch stacks while it uses them.
 [[nodiscard]] ThreadRandom& thread_random() noexcept;
+// The same; in a handler.
+[[nodiscard]] ProfileShare& profile_share() noexcept;
 
 // The G that runs here: a fiber, g0, or on a foreign thread its stand-in (made on first use).
 [[nodiscard]] G* current_g() noexcept;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sched/preempt.hpp"
+#include "sched/roll.hpp"
 
 namespace gort {
 void switch_final(M* m, G* from, G* to, After after) noexcept {
@@ -37,9 +38,11 @@ void m_enter(M* m) noexcept {
   m->eh = reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals());
   sanitizer_thread_init(m->g0.sanitizer);
   set_current_m(m);  // in_runtime is set (RG1)
+  roll_enter(m);
 }
 
 void m_leave() noexcept {
+  roll_leave(current_m());
   set_current_m(nullptr);
 }
 

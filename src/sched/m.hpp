@@ -64,6 +64,12 @@ struct alignas(64) M {
   M* retired_link = nullptr;            // Sched::lock
 
   os::mOS os;
+
+  // The roll's (roll.hpp), under its lock.
+  M* roll_next = nullptr;
+  M** roll_link = nullptr;  // what points to it
+  int profile_tid = 0;
+  Atomic<os::TimerId> profile_timer{-1};  // also read by handlers on its thread
 };
 
 }  // namespace gort

@@ -7,6 +7,7 @@ namespace gort {
 
 constinit Atomic<Sched*> live_sched{nullptr};
 constinit ForeignParked foreign_parked;
+constinit HouseThreads house_threads;
 constinit Atomic<bool> open_for_visitors{false};
 constinit Atomic<int> Visitor::count{0};
 

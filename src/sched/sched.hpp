@@ -132,6 +132,26 @@ class ForeignParked {
 };
 extern ForeignParked foreign_parked;
 
+// Threads of gort that belong to no runtime: the profile's. Raised by who has made one, lowered by who will end it. So
+// between two equal words at least so many were there (D3 in deadlock.cpp).
+class HouseThreads {
+ public:
+  // relaxed: as ForeignParked.
+  void made() noexcept { word_.fetch_add(kChange + 1, std::memory_order_relaxed); }
+  // relaxed: as ForeignParked.
+  void will_end() noexcept { word_.fetch_add(kChange - 1, std::memory_order_relaxed); }
+  // relaxed: it reads the newest because it might change it.
+  [[nodiscard]] uint64_t now() noexcept { return word_.fetch_add(0, std::memory_order_relaxed); }
+  [[nodiscard]] static int threads(uint64_t word) noexcept {
+    return static_cast<int>(word % kChange);
+  }
+
+ private:
+  static constexpr uint64_t kChange = uint64_t{1} << 32;
+  Atomic<uint64_t> word_{0};
+};
+extern HouseThreads house_threads;
+
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
 extern Atomic<Sched*> live_sched;
 

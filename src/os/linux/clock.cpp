@@ -17,16 +17,12 @@ int64_t nanotime() noexcept {
   return int64_t{now.tv_sec} * kNsPerSecond + now.tv_nsec;
 }
 
-// The kernel's number for such a clock (CPUCLOCK_PERTHREAD and CPUCLOCK_SCHED): pthread_getcpuclockid() makes the same.
 int64_t thread_cpu_ns(int tid) noexcept {
   constexpr int64_t kNsPerSecond = 1'000'000'000;
-  constexpr int kThreadsSchedClock = 6;
   struct {
     int64_t sec, nsec;
   } used{};
-  const long error =
-      raw_syscall(SYS_clock_gettime,
-                  static_cast<int>(~static_cast<unsigned>(tid) << 3 | kThreadsSchedClock), &used);
+  const long error = raw_syscall(SYS_clock_gettime, thread_cpu_clock(tid), &used);
   return error < 0 ? error : used.sec * kNsPerSecond + used.nsec;
 }
 

@@ -45,7 +45,7 @@ int timer_create(TimerClock clock, int tid, int sig, void* value, TimerId* timer
   event.signal = sig;
   event.notify = SIGEV_THREAD_ID;
   event.to.tid = tid;
-  const clockid_t id = clock == TimerClock::monotonic ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+  const clockid_t id = clock == TimerClock::monotonic ? CLOCK_MONOTONIC : thread_cpu_clock(tid);
   return static_cast<int>(raw_syscall(SYS_timer_create, id, &event, timer));
 }
 

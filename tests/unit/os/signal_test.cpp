@@ -1,4 +1,5 @@
 // signal and timer: actions, masks, stacks and sending, straight to the kernel; timers of one thread.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -131,6 +132,46 @@ TEST(Signal, MasksHoldBack) {
   EXPECT_EQ(rtsigprocmask(77, &more, nullptr), -EINVAL);
 }
 
+TEST(Signal, WhatIsIgnoredIsNotPendingAnyMore) {
+  Action action(SIGUSR1);
+  const uint64_t old = sigprocmask(signal_bit(SIGUSR1));
+  ASSERT_EQ(raise(SIGUSR1), 0);
+  ASSERT_EQ(raiseproc(SIGUSR1), 0);
+  sigset_t pending;
+  ASSERT_EQ(::sigpending(&pending), 0);
+  EXPECT_EQ(sigismember(&pending, SIGUSR1), 1);
+  EXPECT_EQ(ignore_signal(SIGUSR1), 0);
+  ASSERT_EQ(::sigpending(&pending), 0);
+  EXPECT_EQ(sigismember(&pending, SIGUSR1), 0);
+  struct sigaction now {};
+  EXPECT_EQ(::sigaction(SIGUSR1, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_IGN);
+  sigprocmask(old);
+  EXPECT_EQ(count, 0);
+  EXPECT_EQ(ignore_signal(SIGKILL), -EINVAL);
+}
+
+// What a handler is told of who was interrupted: our own registers, or those of a call below us.
+uintptr_t told_pc = 0;
+uintptr_t told_sp = 0;
+void note_registers(int, void*, void* context) {
+  told_pc = signal_context(context).pc;
+  told_sp = signal_context(context).sp;
+}
+TEST(Signal, TheContextIsThatOfTheInterruptedCode) {
+  const Action action(SIGUSR1, note_registers);
+  const char here = 0;
+  ASSERT_EQ(raise(SIGUSR1), 0);
+  Dl_info of_pc;
+  Dl_info of_us;
+  ASSERT_NE(::dladdr(reinterpret_cast<void*>(told_pc), &of_pc), 0);
+  ASSERT_NE(::dladdr(reinterpret_cast<void*>(&os::raise), &of_us), 0);
+  EXPECT_EQ(of_pc.dli_fbase, of_us.dli_fbase) << "the system call stands beside raise()";
+  const auto stack = reinterpret_cast<uintptr_t>(&here);
+  EXPECT_LT(told_sp, stack + 4096);
+  EXPECT_GT(told_sp, stack - 65536);
+}
+
 TEST(Signal, HandlersRunOnTheAlternateStack) {
   std::thread([] {
     constexpr size_t kBytes = 64 * 1024;
@@ -174,7 +215,9 @@ TEST(Signal, OneThreadGetsIt) {
   EXPECT_EQ(taken_by, tid);
   go_on = false;
   other.join();
-  EXPECT_EQ(tgkill(tid, SIGUSR1), -ESRCH) << "a vanished thread";
+  int error;  // a thread that has been joined may be in the kernel for a moment longer
+  while ((error = tgkill(tid, SIGUSR1)) == 0) osyield();
+  EXPECT_EQ(error, -ESRCH) << "a vanished thread";
   EXPECT_EQ(tgkill(gettid(), 65), -EINVAL);
 }
 
@@ -217,6 +260,37 @@ TEST(SignalTimer, TicksWhileItsThreadRuns) {
   EXPECT_LE(count, 10);
   EXPECT_EQ(taken_by, gettid());
   EXPECT_EQ(value, &timer);
+}
+
+// The clock is that of the thread which gets the signal, whoever makes the timer.
+TEST(SignalTimer, OfAnotherThreadsClock) {
+  const Action action(SIGURG, note_it, SA_RESTART);
+  std::atomic<int> tid{0};
+  std::atomic<bool> run{false};
+  std::thread other([&] {
+    tid = gettid();
+    run.wait(false);
+    burn(200 * kMs);
+  });
+  while (tid == 0) osyield();
+  TimerId timer = -1;
+  ASSERT_EQ(timer_create(TimerClock::thread_cpu, tid, SIGURG, nullptr, &timer), 0);
+  ASSERT_EQ(timer_settime(timer, 10 * kMs, 10 * kMs), 0);
+  burn(50 * kMs);
+  EXPECT_EQ(count, 0) << "our time is not the other's";
+  run = true;
+  run.notify_all();
+  other.join();
+  EXPECT_GE(count, 2);
+  EXPECT_LE(count, 20);
+  EXPECT_EQ(taken_by, tid);
+  EXPECT_EQ(timer_delete(timer), 0);
+  // A thread that has been joined may be in the kernel for a moment longer.
+  int error;
+  while ((error = timer_create(TimerClock::thread_cpu, tid, SIGURG, nullptr, &timer)) == 0) {
+    EXPECT_EQ(timer_delete(timer), 0);
+  }
+  EXPECT_EQ(error, -EINVAL) << "a vanished thread";
 }
 
 TEST(SignalTimer, IsSilentWhileItsThreadSleeps) {
