@@ -368,9 +368,10 @@ void Fd::wait_until_gone() noexcept {
 
 void Fd::destroy() noexcept {
   close();
-  // acquire: the delete comes after everybody's last access; ours have been released by close().
+  // acq_rel: the delete comes after everybody's last access, and this one is ours. unmodelled: the checker takes no access
+  // to an atomic for one to the memory that is given back.
   // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): close() gives back what it has taken; this one is the handle's
-  if (owners_.fetch_sub(1, std::memory_order_acquire) == 1) delete this;
+  if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
 // ---- Queue --------------------------------------------------------------------------------------

@@ -289,7 +289,7 @@ TEST(FdModel, Mutants) {
                         two_close, stop_meets_turn, reference_meets_close}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
-  programs.push_back({{.random_runs = 20'000}, turn_without_waiter});
+  programs.push_back({{.random_runs = 150'000}, turn_without_waiter});
   expect_mutants_die({"fd.cpp"}, programs);
 }
 

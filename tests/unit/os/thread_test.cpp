@@ -393,14 +393,14 @@ TEST(ThreadCount, FollowsThreads) {
 
 // D3: no thread is missed because another one ends in the meantime.
 TEST(ThreadCount, IsNeverTooLow) {
-  std::thread([] {}).join();
+  // A thread is counted for a moment after it could be joined.
+  std::atomic<int> first{0};
+  std::thread([&] { first = gettid(); }).join();
+  while (tgkill(first, 0) != -ESRCH) osyield();
   const int before = count_threads();
   std::atomic<bool> over{false};
   std::atomic<int> generation{0};
   std::atomic<int> too_low{0};
-  std::thread counter([&] {
-    while (!over) too_low += count_threads() < before + 2 ? 1 : 0;
-  });
   // One at least is always there: the next is made before the last one ends.
   const auto wait_for = [&generation](int g) {
     return [&generation, g] {
@@ -409,6 +409,9 @@ TEST(ThreadCount, IsNeverTooLow) {
   };
   constexpr int kGenerations = 1000;
   std::thread last(wait_for(1));
+  std::thread counter([&] {
+    while (!over) too_low += count_threads() < before + 2 ? 1 : 0;
+  });
   for (int g = 1; g < kGenerations; ++g) {
     std::thread next(wait_for(g + 1));
     generation = g;
