@@ -237,8 +237,8 @@ void open_door() noexcept {
 void end_sched() noexcept {
   Sched& s = sched();
   if (s.tick_ns != 0) stop_spares();  // SP3
+  stop_sysmon();  // it looks at Ms
   join_ms(s);
-  stop_sysmon();
   finisig();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
@@ -376,7 +376,7 @@ runtime_stats stats() {
     LockGuard guard(s.lock);
     r.spawned += s.foreign_spawned.get();
     r.handoffs = s.handoffs.get();
-    r.threads = s.m_count - s.m_gone;
+    r.threads = s.m_count - s.m_gone - s.m_starting;
     for (const M* m = s.idle_m; m != nullptr; m = m->idle_next) ++r.idle_threads;
     if (s.poller_m != nullptr) ++r.idle_threads;
   }

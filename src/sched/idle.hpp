@@ -46,11 +46,5 @@ void hand_over_p(P* p) noexcept;
 bool start_m(P* p, MSearch search) noexcept;
 // Makes an M that starts idle. By the thread that makes spares.
 void start_spare_m() noexcept;
-// Ms that sleep without a P.
-[[nodiscard]] int idle_ms(const Sched& s) noexcept GORT_REQUIRES(s.lock);
-
-// For preempt.cpp: what the wakers of this file do themselves. The first under Sched::lock.
-void take_off_idle_list(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock);
-void take_p(M* m, P* p) noexcept;
 
 }  // namespace gort

@@ -6,6 +6,7 @@
 #include "base/thread_safety.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
+#include "sched/idle_list.hpp"
 #include "sched/loop.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
@@ -58,7 +59,7 @@ Heir find_heir(Sched& s, P* p, G* bound) noexcept GORT_REQUIRES(s.lock) {
     heir.m = s.idle_m != nullptr ? s.idle_m : s.poller_m;
     if (heir.m != nullptr) {
       heir.how = heir.m->sleep;
-      take_off_idle_list(s, heir.m);
+      delist(s, heir.m);
       heir.m->search = MSearch::no;
       return heir;
     }
@@ -105,9 +106,10 @@ void sleep_for_p(M* m) noexcept {
   P* const mine = m->next_p;
   m->next_p = nullptr;
   m->cur->bound_to = nullptr;
-  take_p(m, mine);
+  hold(m, mine);
   const uint64_t turns = mine->turns();
-  m->seen_turns = turns;
+  // Its timer has gone on from the tick that interrupted it: the next comes after half a slice, and does not count.
+  m->seen_turns = turns - 1;
   // relaxed, both: sysmon's looks are looks.
   mine->long_since_ns.store(os::nanotime(), std::memory_order_relaxed);
   mine->long_turns.store(turns, std::memory_order_relaxed);
@@ -154,6 +156,15 @@ void get_p_again(M* m) noexcept {
   --s.blocking_count;
 }
 
+// At the second tick that finds it, or when it is kicked (PR6).
+bool slice_is_over(M* m, const P* p) noexcept {
+  const uint64_t turns = p->turns();
+  // relaxed: between a thread and a handler that runs on it.
+  if (m->seen_turns == turns || m->kicked.load(std::memory_order_relaxed) == turns + 1) return true;
+  m->seen_turns = turns;
+  return false;
+}
+
 }  // namespace
 
 void preempt_tick(M* m) noexcept {
@@ -162,22 +173,14 @@ void preempt_tick(M* m) noexcept {
     m->give_way.store(true, std::memory_order_relaxed);  // relaxed: as above
     return;
   }
-  P* const p = m->p;
-  if (p ==
-      nullptr) {  // inside blocking(), or its P was taken: then it has run long enough without one
-    // relaxed: whoever took it did so long ago; else the next tick sees it.
-    if (m->retake.load(std::memory_order_relaxed) != Retake::taken) return;
-  } else if (const uint64_t turns = p->turns();
-             // relaxed: as above.
-             m->seen_turns != turns && m->kicked.load(std::memory_order_relaxed) != turns + 1) {
-    m->seen_turns = turns;  // it has not run for a whole tick yet
-    return;
-  }
   m->in_runtime.store(true, std::memory_order_relaxed);  // relaxed: as in Region
   os::fence_light();                                     // PR5
-  // relaxed: as in Region.
-  if (m->retake.load(std::memory_order_relaxed) != Retake::no) settle_retake(m);
-  give_way(m);
+  // relaxed: as in Region. A fiber whose P was taken has run long enough without one.
+  if (m->retake.load(std::memory_order_relaxed) != Retake::no) {
+    settle_retake(m);
+  } else if (P* const p = m->p; p != nullptr && slice_is_over(m, p)) {  // no P: inside blocking()
+    give_way(m);
+  }
   // release: as in Region. unmodelled: what a tick does with a P is nothing that the next holder reads.
   m->in_runtime.store(false, std::memory_order_release);
 }
@@ -186,7 +189,7 @@ bool preempt_kicked(M* m) noexcept {
   // relaxed, both: the number says which turn is meant, and nothing else is read by it.
   const uint64_t turn = m->kick.exchange(0, std::memory_order_relaxed);
   if (turn == 0) return false;
-  m->kicked.store(turn, std::memory_order_relaxed);
+  m->kicked.store(turn, std::memory_order_relaxed);  // relaxed: as above
   preempt_tick(m);
   return true;
 }
@@ -195,7 +198,7 @@ bool kick(P* p, uint64_t turns) noexcept {
   // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
   M* const m = p->m.load(std::memory_order_acquire);
   if (m == nullptr) return false;
-  m->kick.store(turns + 1, std::memory_order_relaxed);  // relaxed: the signal follows
+  m->kick.store(turns + 1, std::memory_order_relaxed);  // relaxed: PR6, the signal follows
   signalM(m, SIGURG);
   return true;
 }

@@ -89,8 +89,8 @@ struct Sched {
   Counter foreign_spawned;  // fibers started by foreign threads
   Counter handoffs GORT_GUARDED_BY(lock);
 
-  M* main_m = nullptr;  // the thread that called run(), if it serves as an M
-  Note exit_note;       // the phase is exiting: for a runtime object's destructor
+  M* main_m = nullptr;                // the thread that called run(), if it serves as an M
+  Note exit_note;                     // the phase is exiting: for a runtime object's destructor
   void (*check_signals)() = nullptr;  // the signal layer's look at its handlers, for sysmon
   // Of processor time: between two looks at a running fiber's slice; 0: no preemption. And who looks.
   int64_t tick_ns = 0;

@@ -6,6 +6,7 @@
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/idle.hpp"
+#include "sched/idle_list.hpp"
 #include "sched/sched.hpp"
 
 namespace gort {
@@ -39,7 +40,7 @@ M* take_idle_ones(Sched& s) noexcept GORT_REQUIRES(s.lock) {
   for (int i = 0; i < n; ++i) {
     M* const m = longest_idle(s);
     if (m == nullptr) break;
-    take_off_idle_list(s, m);
+    delist(s, m);
     m->retired_link = taken;
     taken = m;
     ++s.m_gone;

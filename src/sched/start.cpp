@@ -8,6 +8,7 @@
 #include "base/thread_safety.hpp"
 #include "sched/chaos.hpp"
 #include "sched/idle.hpp"
+#include "sched/idle_list.hpp"
 #include "sched/loop.hpp"
 #include "sched/preempt.hpp"
 #include "sched/report.hpp"
@@ -26,7 +27,7 @@ extern "C" void gort_m_main(void* arg) {
   m_enter(m);
   P* p = m->next_p;
   m->next_p = nullptr;
-  if (p != nullptr) take_p(m, p);
+  if (p != nullptr) hold(m, p);
   schedule_loop(m);
   m_leave();
 }

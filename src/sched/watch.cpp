@@ -11,6 +11,8 @@ namespace {
 
 // What a fiber gets at least before it gives way to one whose time has come: a handful of times what giving way costs.
 constexpr int64_t kWakeRunNs = 200'000;
+// Who has kept his P for so long while others wait, and is found asleep, sleeps often.
+constexpr int64_t kNowAndThenNs = 1'000'000;
 // As long as Go waits before it takes a P that nobody wants from a thread in a system call.
 constexpr int64_t kBlockedAloneNs = 10'000'000;
 // Slices behind which ticks do not come: the thread has no timer, or SIGURG is blocked there (then this does not help either).
@@ -23,7 +25,7 @@ bool same_fiber(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
   if (!same) {
     seen.turns = turns;
     seen.since_ns = now_ns;
-    seen.m = nullptr;
+    seen.asleep = false;
   }
   // relaxed, both: a look.
   if (p.long_turns.load(std::memory_order_relaxed) != turns) return same;
@@ -37,34 +39,47 @@ int64_t patience_ns(const Sched& s) noexcept {
   return s.tick_source == os::TickSource::watchman ? slice_ns : kNoTicksSlices * slice_ns;
 }
 
-// The thread of who holds the P, and whether its clock has stood still since it was read last. 0: there is none.
-struct Holder {
-  int tid = 0;
-  bool stands_still = false;
-};
-Holder read_clock(const P& p, ProcWatch& seen) noexcept {
-  // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
+// The thread of who holds the P; 0: there is none.
+int holder(const P& p) noexcept {
+  // acquire: pairs with hold() in idle_list.cpp. unmodelled: as there.
   const M* const m = p.m.load(std::memory_order_acquire);
-  if (m == nullptr) return {};
   // relaxed: a number; 0 for one that has just begun.
-  const int tid = m->os.tid.load(std::memory_order_relaxed);
-  if (tid == 0) return {};
-  const int64_t cpu_ns = os::thread_cpu_ns(tid);
-  const bool stands_still = seen.m == m && seen.cpu_ns == cpu_ns;
-  seen.m = m;
-  seen.cpu_ns = cpu_ns;
-  return {tid, stands_still};
+  return m != nullptr ? m->os.tid.load(std::memory_order_relaxed) : 0;
+}
+
+// Whether it waits in the kernel now. Without /proc: whether it has used no processor time since the last look.
+bool is_asleep(int tid, ProcWatch& seen) noexcept {
+  if (const char state = os::thread_state(tid); state != '\0') return state != 'R';
+  const int64_t before_ns = seen.cpu_ns;
+  seen.cpu_ns = os::thread_cpu_ns(tid);
+  return seen.cpu_ns == before_ns;
+}
+
+// WA2. Takes down what it sees.
+enum class Thread : uint8_t { gone, runs, sleeps, blocked };
+Thread look_at_thread(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
+  const int tid = holder(p);
+  if (tid == 0) return Thread::gone;
+  const bool before = seen.asleep;
+  seen.asleep = is_asleep(tid, seen);
+  if (!seen.asleep) return Thread::runs;
+  return before || now_ns - seen.since_ns >= kNowAndThenNs ? Thread::blocked : Thread::sleeps;
 }
 
 enum class Due : uint8_t { others_wait, time_has_come };
 
 // WA1: others wait for this P. True: look again soon.
 bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept {
-  const Holder holder = read_clock(p, seen);
-  if (holder.tid == 0) return false;
-  if (os::thread_state(holder.tid) != 'R') {
-    if (holder.stands_still) (void)retake(&p, seen.turns);  // WA2
-    return true;
+  switch (look_at_thread(p, seen, now_ns)) {
+    case Thread::gone:
+      return false;
+    case Thread::blocked:
+      (void)retake(&p, seen.turns);
+      return true;
+    case Thread::sleeps:
+      return true;
+    case Thread::runs:
+      break;
   }
   const int64_t limit = due == Due::time_has_come ? kWakeRunNs : patience_ns(s);
   if (now_ns - seen.since_ns < limit) return false;
@@ -72,9 +87,8 @@ bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept 
 }
 
 // Nobody waits for this P; but with it, all are idle, perhaps, and sysmon may sleep.
-void take_from_blocked(P& p, ProcWatch& seen) noexcept {
-  const Holder holder = read_clock(p, seen);
-  if (holder.stands_still && os::thread_state(holder.tid) != 'R') (void)retake(&p, seen.turns);
+void take_from_blocked(P& p, ProcWatch& seen, int64_t now_ns) noexcept {
+  if (look_at_thread(p, seen, now_ns) == Thread::blocked) (void)retake(&p, seen.turns);
 }
 
 }  // namespace
@@ -88,7 +102,7 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
     const bool same = same_fiber(p, w.procs[i], now_ns);
     const bool waiting = holds_fibers(p);
     if (!same) {
-      if (s.tick_ns != 0 && (waiting || global)) (void)read_clock(p, w.procs[i]);
+      if (s.tick_ns != 0 && (waiting || global)) (void)look_at_thread(p, w.procs[i], now_ns);
       continue;
     }
     if (waiting) {
@@ -103,7 +117,7 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
     if (p.m.load(std::memory_order_relaxed) != nullptr) seen = std::max(seen, Seen::long_turn);
     const bool due = p.timers.next_when() <= now_ns;
     if (!waiting && !global && !due) {
-      if (now_ns - w.procs[i].since_ns >= kBlockedAloneNs) take_from_blocked(p, w.procs[i]);
+      if (now_ns - w.procs[i].since_ns >= kBlockedAloneNs) take_from_blocked(p, w.procs[i], now_ns);
       continue;
     }
     if (examine(s, p, w.procs[i], due ? Due::time_has_come : Due::others_wait, now_ns)) {

@@ -3,8 +3,9 @@
 //   WA1  A P that has not begun another fiber since the last look, while fibers wait in it or for anybody, is looked at: if
 //        its thread is blocked in the kernel it loses the P (PR5 in preempt.hpp); if it runs, and somebody's time has come
 //        meanwhile, or its ticks fail to come, its fiber is asked to give way (PR6).
-//   WA2  Blocked means: the thread's clock has stood still between two looks, and the kernel says that it sleeps. One alone
-//        is not enough: a thread without a processor uses none, and one that sleeps just now may do so for a moment.
+//   WA2  Blocked means: the kernel says that the thread sleeps, at two looks in a row, or at one when the P has not moved for
+//        a millisecond: a client of a server on the same machine sleeps for moments, again and again, and uses no slice up.
+//        The thread's clock alone would not tell: a thread without a processor uses none.
 //
 // Owner of everything here: sysmon.
 #pragma once
@@ -18,8 +19,8 @@ namespace gort {
 struct ProcWatch {
   uint64_t turns = 0;
   int64_t since_ns = 0;  // when it was first seen with these turns
-  const M* m = nullptr;  // who held it when `cpu_ns` was read, or nullptr
-  int64_t cpu_ns = 0;
+  bool asleep = false;   // its thread was, at the last look at it with these turns
+  int64_t cpu_ns = 0;    // what it had used, where there is no /proc
 };
 
 struct Watch {

@@ -67,6 +67,7 @@ static_assert(kLevels == 8, "as many as here");
 const SignalHandler sigtramps[kLevels] = {sigtramp<0>, sigtramp<1>, sigtramp<2>, sigtramp<3>,
                                           sigtramp<4>, sigtramp<5>, sigtramp<6>, sigtramp<7>};
 
+// TK2.
 bool is_tick(const M* m, const siginfo_t* info) noexcept {
   return os::is_tick(m != nullptr ? &m->os : nullptr, info);
 }

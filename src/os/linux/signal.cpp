@@ -39,8 +39,8 @@ static_assert(offsetof(AltStack, flags) == offsetof(stack_t, ss_flags) &&
               sizeof(AltStack) == sizeof(stack_t));
 
 #if defined(GORT_OS_TSAN)
-// ThreadSanitizer has to know the handlers: it calls them where the thread is in none of its own functions. libc's two
-// signals it does not know.
+// ThreadSanitizer has to know the handler of ticks: it calls it where the thread is in none of its own functions, since that
+// handler goes on with other threads' memory. Nobody else's does.
 namespace {
 struct sigaction libc_action(const SignalAction& action) noexcept {
   struct sigaction as {};
@@ -67,7 +67,7 @@ struct sigaction libc_action(const SignalAction& action) noexcept {
 
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept {
 #if defined(GORT_OS_TSAN)
-  if ((signal_bit(sig) & kAllButLibcSignals) != 0) return sigaction_by_libc(sig, action, old);
+  if (sig == SIGURG) return sigaction_by_libc(sig, action, old);
 #endif
   SignalAction with_restorer;
 #if defined(__x86_64__)

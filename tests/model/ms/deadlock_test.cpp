@@ -477,7 +477,7 @@ TEST_P(DeadlockPrograms, AreRight) {
 TEST(DeadlockModel, Mutants) {
   std::vector<model::Program> all;
   for (const auto& [name, program] : programs()) all.push_back({{.random_runs = 1'000}, program});
-  all.push_back({{.random_runs = 80'000}, sysmon_polls});
+  all.push_back({{.random_runs = 200'000}, sysmon_polls});
   expect_mutants_die({"deadlock.cpp"}, all);
 }
 

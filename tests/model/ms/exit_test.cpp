@@ -240,7 +240,7 @@ TEST(ExitModel, Mutants) {
                         embedded, ends_behind_blocking, refused, refused_hand_off}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
-  expect_mutants_die({"exit.cpp", "idle.cpp", "start.cpp", "note.hpp"}, programs);
+  expect_mutants_die({"exit.cpp", "idle.cpp", "idle_list.cpp", "start.cpp", "note.hpp"}, programs);
 }
 
 }  // namespace

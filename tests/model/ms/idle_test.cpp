@@ -237,17 +237,18 @@ TEST(IdleModel, Blocks) {
 TEST(IdleModel, Mutants) {
   const model::Options one_old_read{.preemptions = 1, .stale = 1, .max_runs = 15'000};
   const model::Options two_old_reads{.preemptions = 1, .stale = 2, .max_runs = 200'000};
-  expect_mutants_die({"idle.cpp", "find.cpp", "find.hpp", "park.cpp", "timer.cpp", "syscall.cpp"},
-                     {{two_old_reads, submit_lonely},
-                      {{.random_runs = 1'000}, submit_meets_sleep},
-                      {{.random_runs = 1'000}, submit_several},
-                      {one_old_read, foreign_submit},
-                      {{.random_runs = 1'000}, wake_up_in_turn},
-                      {{.random_runs = 1'000}, timers_in_turn},
-                      {{.random_runs = 1'000}, timer_meets_work},
-                      {{.random_runs = 1'000}, comes_back},
-                      {{.random_runs = 2'000}, blocks_meets_submit},
-                      {{.random_runs = 1'000}, blocks}});
+  expect_mutants_die(
+      {"idle.cpp", "idle_list.cpp", "find.cpp", "find.hpp", "park.cpp", "timer.cpp", "syscall.cpp"},
+      {{two_old_reads, submit_lonely},
+       {{.random_runs = 1'000}, submit_meets_sleep},
+       {{.random_runs = 1'000}, submit_several},
+       {one_old_read, foreign_submit},
+       {{.random_runs = 1'000}, wake_up_in_turn},
+       {{.random_runs = 1'000}, timers_in_turn},
+       {{.random_runs = 1'000}, timer_meets_work},
+       {{.random_runs = 1'000}, comes_back},
+       {{.random_runs = 2'000}, blocks_meets_submit},
+       {{.random_runs = 1'000}, blocks}});
 }
 
 }  // namespace

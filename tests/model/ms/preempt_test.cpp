@@ -102,6 +102,35 @@ void take_turns() {
   world.finish();
 }
 
+// PR6: a fiber is asked to give way before it has run for a tick; if its P has moved on meanwhile, nothing happens.
+void kicked() {
+  MsWorld world(1);
+  switch_on();
+  bool b_ran = false;
+  MsFiber b(program([&] { b_ran = true; }));
+  MsFiber a(program([&] {
+    make_ready(b);
+    while (!b_ran) {
+      (void)preempt_kicked(current_m());
+      cpu_pause();
+    }
+  }));
+  world.put(0, a);
+  world.start();
+  world.add_spare();
+  model::Thread watchman([&] {
+    P* const p = sched().procs;
+    while (!b.over()) {
+      (void)kick(p, p->turns());
+      cpu_pause();
+    }
+  });
+  a.join();
+  b.join();
+  watchman.join();
+  world.finish();
+}
+
 // PR1: one that was interrupted is next when another yields.
 void yielded_to() {
   MsWorld world(1);
@@ -391,6 +420,9 @@ TEST(PreemptModel, TakeTurns) {
 TEST(PreemptModel, FoundElsewhere) {
   expect_right_at_random(found_elsewhere, 10'000);
 }
+TEST(PreemptModel, Kicked) {
+  expect_right_at_random(kicked, 10'000);
+}
 TEST(PreemptModel, YieldedTo) {
   expect_right_so_far(yielded_to, 10'000);
 }
@@ -424,9 +456,9 @@ TEST(PreemptModel, BlockedIsNoDeadlock) {
 
 TEST(PreemptModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p : {gives_way, take_turns, found_elsewhere, yielded_to, given_to_the_poller,
-                        asks_for_a_spare, gives_way_late, retaken, retaken_at_once,
-                        put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
+  for (const auto& p : {gives_way, take_turns, found_elsewhere, kicked, yielded_to,
+                        given_to_the_poller, asks_for_a_spare, gives_way_late, retaken,
+                        retaken_at_once, put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
   programs.push_back({{.random_runs = 100'000}, put_back_and_stolen});

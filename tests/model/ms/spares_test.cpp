@@ -48,7 +48,7 @@ void work_for_one_that_leaves() {
   world.finish();
 }
 
-// SP2: a record serves again.
+// SP2, SP3: a record serves again, once its thread has been waited for.
 void one_comes_again() {
   MsWorld world(1);
   Event b_ran;

@@ -106,8 +106,8 @@ TEST(SignalStack, SetsTheWholeRecord) {
 }
 
 TEST(SignalStack, FaultsAndTicksAreLetIn) {
-  const uint64_t faults =
-      signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL);
+  const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
+                          signal_bit(SIGILL) | signal_bit(SIGPROF);
   const uint64_t odd = kAllButLibcSignals & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
   on_borrowed([&](mOS& os) {
     const uint64_t before = sigprocmask(odd);
