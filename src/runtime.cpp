@@ -237,7 +237,7 @@ void open_door() noexcept {
 void end_sched() noexcept {
   Sched& s = sched();
   if (s.tick_ns != 0) stop_spares();  // SP3
-  stop_sysmon();  // it looks at Ms
+  stop_sysmon();                      // it looks at Ms
   join_ms(s);
   finisig();
   chaos_point(ChaosPoint::run_ending);

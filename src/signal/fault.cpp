@@ -72,9 +72,9 @@ bool may_report() noexcept {
                                        std::memory_order_relaxed)) {
     return true;
   }
+  if (who == self) return false;
   const Atomic<uint32_t> end{0};
-  while (who != self) os::futexsleep(&end, 0, os::kForever);
-  return false;
+  for (;;) os::futexsleep(&end, 0, os::kForever);  // the other ends the process
 }
 
 }  // namespace
