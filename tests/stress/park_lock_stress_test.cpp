@@ -88,7 +88,10 @@ TEST_P(ParkLockStress, BiasEndsUnderFire) {
     const test::StressClock clock;
     while (clock.running()) {
       const auto g = std::make_unique<Guarded>();
-      g->lock.bias();
+      {
+        const Region in;
+        g->lock.bias();
+      }
       intruders.let_in(*g);
       int64_t own = 0;
       do {
