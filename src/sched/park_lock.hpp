@@ -50,7 +50,7 @@ class GORT_CAPABILITY("park lock") ParkLock {
   ParkLock(const ParkLock&) = delete;
   ParkLock& operator=(const ParkLock&) = delete;
 
-  // Biases the lock, where that is possible. By its maker, before anybody else knows it.
+  // Biases the lock, where that is possible. By its maker, before anybody else knows it, inside a region.
   void bias() noexcept {
     // Where light fences are real ones the bias would cost what it saves. relaxed: once false for
     // good.

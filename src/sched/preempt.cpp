@@ -162,6 +162,15 @@ bool slice_is_over(M* m, const P* p) noexcept {
   // relaxed: between a thread and a handler that runs on it.
   if (m->seen_turns == turns || m->kicked.load(std::memory_order_relaxed) == turns + 1) return true;
   m->seen_turns = turns;
+  // It will be, at the next: whoever goes on then needs an M, which takes longer to come than to ask for.
+  Sched& s = sched();
+  if (!others_wait(s, p) && p->timers.next_when() == kNever) return false;
+  bool few;
+  {
+    LockGuard guard(s.lock);
+    few = spares_short(s);
+  }
+  if (few) request_spares();
   return false;
 }
 

@@ -106,6 +106,7 @@ bool cancel_chan_wait(Wait* base) noexcept {
 class alignas(64) chan_core {
  public:
   chan_core(size_t capacity, const element_ops& ops) noexcept : ops_(ops), capacity_(capacity) {
+    const Region in;  // RG1: which P it holds is looked at
     lock_.bias();
   }
 
