@@ -156,22 +156,24 @@ void get_p_again(M* m) noexcept {
   --s.blocking_count;
 }
 
-// At the second tick that finds it, or when it is kicked (PR6).
+// At the second tick that finds it, or when it is kicked (PR6). Takes down that it was found.
 bool slice_is_over(M* m, const P* p) noexcept {
   const uint64_t turns = p->turns();
   // relaxed: between a thread and a handler that runs on it.
   if (m->seen_turns == turns || m->kicked.load(std::memory_order_relaxed) == turns + 1) return true;
   m->seen_turns = turns;
-  // It will be, at the next: whoever goes on then needs an M, which takes longer to come than to ask for.
-  Sched& s = sched();
-  if (!others_wait(s, p) && p->timers.next_when() == kNever) return false;
+  return false;
+}
+
+// The slice will be over at the next tick. Whoever goes on then needs an M, which takes longer to come than to ask for.
+void ask_ahead(Sched& s, const P* p) noexcept {
+  if (!others_wait(s, p) && p->timers.next_when() == kNever) return;
   bool few;
   {
     LockGuard guard(s.lock);
     few = spares_short(s);
   }
   if (few) request_spares();
-  return false;
 }
 
 }  // namespace
@@ -187,8 +189,12 @@ void preempt_tick(M* m) noexcept {
   // relaxed: as in Region. A fiber whose P was taken has run long enough without one.
   if (m->retake.load(std::memory_order_relaxed) != Retake::no) {
     settle_retake(m);
-  } else if (P* const p = m->p; p != nullptr && slice_is_over(m, p)) {  // no P: inside blocking()
-    give_way(m);
+  } else if (P* const p = m->p; p != nullptr) {  // none: inside blocking()
+    if (slice_is_over(m, p)) {
+      give_way(m);
+    } else {
+      ask_ahead(sched(), p);
+    }
   }
   // release: as in Region. unmodelled: what a tick does with a P is nothing that the next holder reads.
   m->in_runtime.store(false, std::memory_order_release);
@@ -204,7 +210,7 @@ bool preempt_kicked(M* m) noexcept {
 }
 
 bool kick(P* p, uint64_t turns) noexcept {
-  // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
+  // acquire: pairs with hold() in idle_list.cpp. unmodelled: as there.
   M* const m = p->m.load(std::memory_order_acquire);
   if (m == nullptr) return false;
   m->kick.store(turns + 1, std::memory_order_relaxed);  // relaxed: PR6, the signal follows
@@ -234,7 +240,7 @@ bool retake(P* p, uint64_t turns) noexcept {
   M* m;
   {
     LockGuard guard(s.lock);
-    // acquire: pairs with hold() in idle.cpp. unmodelled: as there.
+    // acquire: pairs with hold() in idle_list.cpp. unmodelled: as there.
     m = p->m.load(std::memory_order_acquire);
     Retake was = Retake::no;
     // relaxed, both: the fence follows. Not if the P is lent: whoever needs it takes it (PR7).

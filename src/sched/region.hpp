@@ -1,7 +1,7 @@
 // region: whether an M is inside the runtime, where its fiber must not be taken from it.
 //
 // A fiber that is interrupted at an arbitrary instruction stays on its M, and the M's P goes to another one
-// (src/signal/preempt.cpp). That is wrong while the runtime is at work: it holds locks that every M needs, has read
+// (preempt.cpp). That is wrong while the runtime is at work: it holds locks that every M needs, has read
 // M::p, or stands between two stacks. So whatever a program calls of gort's declares its region:
 //
 //   RG1  M::in_runtime is set while the M runs code of the runtime: on g0 always, on a fiber from the first look at M or

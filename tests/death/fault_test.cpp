@@ -22,6 +22,7 @@
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "os/os.hpp"
+#include "support/debug_setting.hpp"
 #include "support/sanitized.hpp"
 
 namespace gort {
@@ -35,6 +36,9 @@ class FaultDeathTest : public testing::TestWithParam<int> {
   FaultDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
   void SetUp() override {
     if (test::kSanitizers) GTEST_SKIP() << "a sanitizer has its own report";
+    if (GetParam() == 0 && !test::without_preemption()) {
+      GTEST_SKIP() << "this process has read its settings";
+    }
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
     // UBSan has handlers that say more than ours.

@@ -243,11 +243,6 @@ class Watchdog {
 
 class HandoffStress : public test::SchedulerTest {
  protected:
-  void SetUp() override {
-    if (test::kTsan)
-      GTEST_SKIP()
-          << "ThreadSanitizer delays signals: preemption is off there, and hand-off with it";
-  }
   [[nodiscard]] options with_slice() const {
     options o = opts();
     o.slice = 10ms;

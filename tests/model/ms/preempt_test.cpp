@@ -131,31 +131,6 @@ void kicked() {
   world.finish();
 }
 
-// PR1: one that was interrupted is next when another yields.
-void yielded_to() {
-  MsWorld world(1);
-  switch_on();
-  bool b_ran = false;
-  MsFiber a(program([&] {
-    while (!b_ran) ticks();
-  }));
-  MsFiber b(program([&] {
-    for (int i = 0; i < 3; ++i) {
-      ticks();
-      const Region in;
-      yield_fiber();
-    }
-    b_ran = true;
-  }));
-  world.put(0, a);
-  world.put(0, b);
-  world.start();
-  world.add_spare();
-  a.join();
-  b.join();
-  world.finish();
-}
-
 // PR2: the P goes to the M that sleeps for a descriptor, while that one wakes up by itself. Its own P is somebody else's.
 void given_to_the_poller() {
   MsWorld world(2);
@@ -423,9 +398,6 @@ TEST(PreemptModel, FoundElsewhere) {
 TEST(PreemptModel, Kicked) {
   expect_right_at_random(kicked, 10'000);
 }
-TEST(PreemptModel, YieldedTo) {
-  expect_right_so_far(yielded_to, 10'000);
-}
 TEST(PreemptModel, GivenToThePoller) {
   expect_right_at_random(given_to_the_poller, 20'000);
 }
@@ -456,9 +428,9 @@ TEST(PreemptModel, BlockedIsNoDeadlock) {
 
 TEST(PreemptModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p : {gives_way, take_turns, found_elsewhere, kicked, yielded_to,
-                        given_to_the_poller, asks_for_a_spare, gives_way_late, retaken,
-                        retaken_at_once, put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
+  for (const auto& p : {gives_way, take_turns, found_elsewhere, kicked, given_to_the_poller,
+                        asks_for_a_spare, gives_way_late, retaken, retaken_at_once,
+                        put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
   programs.push_back({{.random_runs = 100'000}, put_back_and_stolen});

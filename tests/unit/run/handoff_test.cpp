@@ -115,8 +115,7 @@ class Client {
 class HandoffAlone : public testing::Test {
  protected:
   void SetUp() override {
-    if (test::kSanitizers)
-      GTEST_SKIP() << "a sanitizer takes its time, and TSan switches preemption off";
+    if (test::kSanitizers) GTEST_SKIP() << "a sanitizer takes its time";
   }
 
   // Runs block(i) in each of the fifty, which tells whether its call was not cut short.

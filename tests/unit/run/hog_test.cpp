@@ -47,8 +47,7 @@ class LastResort {
 };
 
 void one_hog_for_each_of(int procs) {
-  if (test::kSanitizers)
-    GTEST_SKIP() << "a sanitizer takes its time, and TSan switches preemption off";
+  if (test::kSanitizers) GTEST_SKIP() << "a sanitizer takes its time";
   run({.procs = procs, .slice = kSlice}, [procs] {
     std::atomic<bool> over{false};
     const LastResort last_resort(over);

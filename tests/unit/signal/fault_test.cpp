@@ -58,6 +58,7 @@ class FaultHandled : public test::SignalTest {
  protected:
   void SetUp() override {
     if (test::kTsan) GTEST_SKIP() << "TSan delays signals";
+    test::SignalTest::SetUp();
     handled = 0;
     sent = 0;
   }

@@ -7,6 +7,7 @@
 
 #include "gort/run.hpp"
 #include "os/os.hpp"
+#include "support/debug_setting.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort::test {
@@ -16,6 +17,11 @@ enum class Preempt : uint8_t { off, on };
 // Each test runs both ways.
 class SignalTest : public testing::TestWithParam<Preempt> {
  protected:
+  void SetUp() override {
+    if (GetParam() == Preempt::off && !without_preemption()) {
+      GTEST_SKIP() << "this process has read its settings";
+    }
+  }
   [[nodiscard]] static bool ticks() { return GetParam() == Preempt::on && !kTsan; }
   [[nodiscard]] static options opts(int procs = 2) {
     options o{.procs = procs};

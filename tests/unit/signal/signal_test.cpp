@@ -40,6 +40,7 @@ void later(int, siginfo_t*, void*) {
 class SignalLife : public test::SignalTest {
  protected:
   void SetUp() override {
+    test::SignalTest::SetUp();
     first_calls = 0;
     later_calls = 0;
     taken_by = 0;
