@@ -1,9 +1,10 @@
 // preempt: what it costs that fibers are interrupted.
 //
 // preempt_compute, preempt_turns: a fixed amount of computing, a fiber for each P, and, for _turns, one more, so that all
-// must give way every 10 ms; processor time of the whole process in ms. `off` is the same with preemption switched off;
-// what it costs is once more in per cent of that, as the median of pairs that were run one after the other
+// must give way every 10 ms; processor time of the whole process in ms. `off` is a fiber for each P with preemption
+// switched off; what it costs is once more in per cent of that, as the median of pairs that were run one after the other
 // (preempt_compute_cost, preempt_turns_cost). Each run is a process of its own: the environment is read once in a life.
+// preempt_turns_time: the same by the clock on the wall: more than `off` where threads wait although a processor is free.
 //
 // preempt_cycle: two fibers that look at the clock all the time, on one P and one CPU, with the finest slice. The time
 // in which neither worked, divided by how often one was interrupted, in us; so it has in it what the ticks cost that
@@ -48,10 +49,19 @@ constexpr size_t kWords = 2048;  // half of a first-level cache: who takes turns
 
 enum class Mode { off, on, turns };
 
-double cpu_ms() {
+struct Times {
+  double cpu_ms = 0;
+  double wall_ms = 0;
+};
+
+double ms_of(clockid_t clock) {
   timespec t{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  clock_gettime(clock, &t);
   return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) / 1e6;
+}
+
+Times now_ms() {
+  return {ms_of(CLOCK_PROCESS_CPUTIME_ID), ms_of(CLOCK_MONOTONIC)};
 }
 
 void compute(int64_t steps) {
@@ -74,49 +84,52 @@ void compute_in(int fibers, int64_t steps) {
   for (auto& other : others) other.join();
 }
 
-// Processor time of the work.
-double compute_in_fibers(int procs, Mode mode) {
+// What the work takes.
+Times compute_in_fibers(int procs, Mode mode) {
   const auto slice = mode == Mode::off ? 0us : bench::kSlice;
   return gort::run({.procs = procs, .slice = slice}, [=] {
     const int fibers = procs + (mode == Mode::turns ? 1 : 0);
     compute_in(fibers, kWarmUpSteps * procs);
     const uint64_t before = gort::stats().preemptions;
-    const double before_ms = cpu_ms();
+    const Times begin = now_ms();
     compute_in(fibers, kSteps * procs);
-    const double ms = cpu_ms() - before_ms;
+    const Times end = now_ms();
     if (mode == Mode::turns && gort::stats().preemptions == before)
       fail("no fiber was interrupted");
-    return ms;
+    return Times{end.cpu_ms - begin.cpu_ms, end.wall_ms - begin.wall_ms};
   });
 }
 
-double in_a_process(int procs, Mode mode) {
+Times in_a_process(int procs, Mode mode) {
   int ends[2];
   if (::pipe(ends) != 0) fail("no pipe");
   const pid_t child = ::fork();
   if (child == 0) {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): a process with one thread
     ::setenv("GORT_DEBUG", mode == Mode::off ? "asyncpreempt=0" : "asyncpreempt=1", 1);
-    const double ms = compute_in_fibers(procs, mode);
-    ::_exit(::write(ends[1], &ms, sizeof ms) == sizeof ms ? 0 : 1);
+    const Times times = compute_in_fibers(procs, mode);
+    ::_exit(::write(ends[1], &times, sizeof times) == sizeof times ? 0 : 1);
   }
   ::close(ends[1]);
-  double ms = 0;
-  const bool read = child > 0 && ::read(ends[0], &ms, sizeof ms) == sizeof ms;
+  Times times;
+  const bool read = child > 0 && ::read(ends[0], &times, sizeof times) == sizeof times;
   ::close(ends[0]);
   int status = 0;
   if (child > 0) ::waitpid(child, &status, 0);
   if (!read || status != 0) fail("a run in a process of its own has failed");
-  return ms;
+  return times;
 }
 
 void computing(int procs) {
   std::vector<double> ms[3];
+  std::vector<double> wall_ms[3];
   std::vector<double> on_cost;
   std::vector<double> turns_cost;
   for (int i = 0; i < kPairs; ++i) {
     for (const Mode mode : {Mode::off, Mode::on, Mode::turns}) {
-      ms[static_cast<int>(mode)].push_back(in_a_process(procs, mode));
+      const Times times = in_a_process(procs, mode);
+      ms[static_cast<int>(mode)].push_back(times.cpu_ms);
+      wall_ms[static_cast<int>(mode)].push_back(times.wall_ms);
     }
     const auto percent = [&](Mode mode) {
       return (ms[static_cast<int>(mode)].back() / ms[0].back() - 1) * 100;
@@ -131,6 +144,8 @@ void computing(int procs) {
   bench::report("preempt_turns", "gort", procs, bench::quantile(ms[2], 0.5), "ms");
   bench::report("preempt_turns", "off", procs, off_ms, "ms");
   bench::report("preempt_turns_cost", "gort", procs, bench::quantile(turns_cost, 0.5), "%");
+  bench::report("preempt_turns_time", "gort", procs, bench::quantile(wall_ms[2], 0.5), "ms");
+  bench::report("preempt_turns_time", "off", procs, bench::quantile(wall_ms[0], 0.5), "ms");
 }
 
 // ---- From one to the other ----------------------------------------------------------------------------

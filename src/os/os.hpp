@@ -53,6 +53,26 @@ void osyield_no_g() noexcept;
 int getpid() noexcept;
 int gettid() noexcept;
 
+// ---- Places (place.cpp) --------------------------------------------------------------------------
+//
+// A thread that sleeps until another gives it something, wakes where that one runs, who sleeps then: the kernel would put
+// it behind somebody else's thread. A Place is written by its thread, and by who wakes it (PC1).
+
+struct CpuMask {
+  static constexpr int kCpus = 1024;  // a machine with more has no places
+  unsigned long words[kCpus / (8 * sizeof(unsigned long))] = {};
+  friend bool operator==(const CpuMask&, const CpuMask&) = default;
+};
+struct Place {
+  Plain<int> cpu =
+      -1;  // the only one that the thread may use, until it has put `mask` back; -1: none
+  CpuMask mask;
+};
+int getcpu() noexcept;         // of the caller; -1: unknown
+void learn_places() noexcept;  // once, on a thread that runs no code of the program's
+void pull_here(Place& place, int tid) noexcept;  // by who wakes it next and then sleeps
+void settle_place(Place& place) noexcept;  // by the thread, once awake: it may run anywhere again
+
 // ---- Clocks (clock.cpp) -------------------------------------------------------------------------
 
 // The kernel's number for the clock of the processor time of a thread of this process.
@@ -211,6 +231,7 @@ struct mOS {
   size_t signal_stack_bytes = 0;
   AltStack old_signal_stack;  // what the thread had before minit()
   uint64_t old_mask = 0;      // of a borrowed thread
+  Place place;
 };
 
 // Before the thread exists, by who makes it: its signal stack, with a guard. -ENOMEM.

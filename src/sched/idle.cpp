@@ -306,6 +306,7 @@ bool stop_polling(Sched& s, M* m) noexcept {
 
 IdleEnd sleep_on_note(M* m) noexcept {
   m->note.sleep();
+  os::settle_place(m->os.place);
   P* p = m->next_p;
   m->next_p = nullptr;
   if (p == nullptr) {

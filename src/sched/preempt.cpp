@@ -47,6 +47,12 @@ G* next_if_bound(Sched& s, P* p) noexcept {
   return nullptr;
 }
 
+// M is about to be given our P, and we sleep then.
+void pull_here(M* m) noexcept {
+  // relaxed: it sleeps, and has had it for long.
+  os::pull_here(m->os.place, m->os.tid.load(std::memory_order_relaxed));
+}
+
 // PR3: who goes on with the P, and how he sleeps.
 struct Heir {
   M* m = nullptr;
@@ -95,6 +101,7 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
   if (heir.how == MSleep::poller) {
     netpoll_break();
   } else {
+    pull_here(heir.m);
     heir.m->note.wake();
   }
   return true;
@@ -103,6 +110,7 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
 // PR2. M's fiber is in line, bound to it.
 void sleep_for_p(M* m) noexcept {
   m->note.sleep();
+  os::settle_place(m->os.place);
   P* const mine = m->next_p;
   m->next_p = nullptr;
   m->cur->bound_to = nullptr;
@@ -275,6 +283,7 @@ bool retake(P* p, uint64_t turns) noexcept {
 void dispatch_bound(M* m, G* g) noexcept {
   P* const p = m->p;
   m->p = nullptr;
+  pull_here(g->bound_to);
   give_to_bound(p, g);
 }
 

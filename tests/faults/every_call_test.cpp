@@ -134,6 +134,7 @@ const Case kCases[] = {
     {"poll_interrupted", Call::poll, fail(EINTR), kNever},
     {"poll_memory", Call::poll, fail(ENOMEM), kNever},
     {"affinity", Call::affinity, fail(EINVAL), kNever, true},
+    {"place", Call::place, fail(EPERM), kNever, true},
     {"open", Call::open, fail(EMFILE), kNever, true},
     {"pread", Call::pread, fail(EINTR), kNever, true},
     {"prctl", Call::prctl, fail(EINVAL), kNever},

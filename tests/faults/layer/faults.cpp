@@ -65,8 +65,8 @@ const char* name_of(Call c) noexcept {
       "timer_create", "epoll_create", "epoll_add", "epoll_wait", "eventfd", "pipe",    "futex_wait",
       "futex_wake",   "membarrier",   "read",      "write",      "say",     "close",   "recv",
       "send",         "accept",       "socket",    "bind",       "listen",  "connect", "set_option",
-      "get_option",   "address",      "poll",      "affinity",   "open",    "pread",   "random",
-      "limit",        "prctl",        "other"};
+      "get_option",   "address",      "poll",      "affinity",   "place",   "open",    "pread",
+      "random",       "limit",        "prctl",     "other"};
   return kNames[static_cast<size_t>(c)];
 }
 

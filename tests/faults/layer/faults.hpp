@@ -63,6 +63,7 @@ enum class Call : uint8_t {
   address,       // getsockname, getpeername
   poll,          // ppoll
   affinity,      // sched_getaffinity
+  place,         // sched_setaffinity
   open,          // openat: files of /proc and /sys
   pread,         // pread64
   random,        // getrandom

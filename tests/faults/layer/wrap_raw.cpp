@@ -42,6 +42,8 @@ Call call_of(long nr, long a2, long a3, long a4) noexcept {
       return Call::send;
     case SYS_sched_getaffinity:
       return Call::affinity;
+    case SYS_sched_setaffinity:
+      return Call::place;
     case SYS_openat:
       return Call::open;
     case SYS_pread64:

@@ -176,6 +176,14 @@ int64_t thread_cpu_ns(int) noexcept {
 char thread_state(int) noexcept {
   return 'S';
 }
+// PC1: two who touch a place at a time are a data race.
+void learn_places() noexcept {}
+void pull_here(Place& place, int) noexcept {
+  place.cpu = 1;
+}
+void settle_place(Place& place) noexcept {
+  place.cpu = -1;
+}
 // A program's own thread does what the handler would (preempt_test.cpp).
 int tgkill(int, int) noexcept {
   return 0;
