@@ -90,6 +90,9 @@ class MsWorld {
 
  private:
   void start_m(M* m, P* p);
+  [[nodiscard]] int procs() const noexcept {
+    return sched_.procs_limit.load(std::memory_order_relaxed);
+  }
   static constexpr int kProcsMax = 3;
   Sched sched_;
   P procs_[kProcsMax];
@@ -123,6 +126,8 @@ struct ModelKernel {
   static void pass_until(int64_t ns);
   // The next so many threads can not be made.
   static void refuse_threads(int n);
+  // So many processors there are from now on.
+  static void processors(int n);
   // How many have been made and not yet released.
   static int threads();
   // How often sysmon has looked at the clock: at least once in each of its turns.
