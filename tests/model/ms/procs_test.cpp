@@ -29,7 +29,6 @@ void at_the_next_turn() {
 }
 
 int in_use() {
-  const LockGuard guard(sched().lock);
   return sched().procs_in_use.load(std::memory_order_relaxed);
 }
 
@@ -154,29 +153,31 @@ void alone_again() {
   world.finish();
 }
 
+int current_p() {
+  return current_m()->p->id;
+}
+
 // RP4: the P of a sleeping fiber rests, and the only other one is busy: sysmon wakes the fiber.
 void timer_of_one_that_rests() {
   MsWorld world(2);
   Event a_sleeps;
-  Event a_ran;
+  int home = 0;
   MsFiber a([&] {
+    home = current_p();
     a_sleeps.set();
     check(sleep_until_ns(5 * kMsNs) == WakeCause::timeout, "nothing else ends it");
-    a_ran.set();
   });
   MsFiber hog([&] {
-    while (in_use() != 1) cpu_pause();
+    a_sleeps.wait();
+    if (home == 0 || current_p() != 0) return;  // stolen: then there is nothing to see
+    set_procs_by_hand(1);
     while (sched().globq_size() == 0) cpu_pause();
   });
   world.put(1, a);
   world.put(0, hog);
   world.start();
   world.start_sysmon();
-  a_sleeps.wait();
-  at_the_next_turn();
-  set_procs_by_hand(1);
   hog.join();
-  a_ran.wait();
   a.join();
   world.finish();
 }
@@ -185,29 +186,29 @@ void timer_of_one_that_rests() {
 void hog_changes_p() {
   MsWorld world(2);
   sched().tick_ns = 1;
+  bool shrunk = false;
   bool over = false;
+  const auto ticks_until = [&shrunk](auto holds) {
+    leave_region();
+    preempt_tick(current_m());
+    while (!shrunk) cpu_pause();
+    while (!holds()) {
+      preempt_tick(current_m());
+      cpu_pause();
+    }
+    enter_region();
+  };
   MsFiber a([&] {
-    leave_region();
-    while (current_m()->p != sched().procs) {
-      preempt_tick(current_m());
-      cpu_pause();
-    }
+    ticks_until([] { return current_p() == 0; });
     over = true;
-    enter_region();
   });
-  MsFiber b([&] {
-    leave_region();
-    while (!over) {
-      preempt_tick(current_m());
-      cpu_pause();
-    }
-    enter_region();
-  });
+  MsFiber b([&] { ticks_until([&over] { return over; }); });
   world.put(1, a);
   world.put(0, b);
   world.start();
   world.add_spare();
   set_procs_by_hand(1);
+  shrunk = true;
   a.join();
   b.join();
   world.finish();
@@ -218,7 +219,11 @@ void shrink_meets_retake() {
   MsWorld world(2);
   sched().tick_ns = 1;
   Event c_ran;
-  MsFiber c(MsFiber::Short(), [&] { c_ran.set(); });
+  bool over = false;
+  MsFiber c(MsFiber::Short(), [&] {
+    over = true;
+    c_ran.set();
+  });
   MsFiber a([&] {
     ready(c.g());
     leave_region();
@@ -228,10 +233,10 @@ void shrink_meets_retake() {
   world.put(1, a);
   world.start();
   world.add_spare();
-  model::Thread watchman([] {
-    P* const p = sched().procs + 1;
-    while (in_use() != 1) {
-      if (!retake(p, p->turns())) cpu_pause();
+  model::Thread watchman([&over] {
+    while (!over) {
+      for (P& p : sched().all_procs()) (void)retake(&p, p.turns());
+      cpu_pause();
     }
   });
   set_procs_by_hand(1);
@@ -254,7 +259,6 @@ void shrink_meets_loan() {
   });
   world.put(1, a);
   world.start();
-  world.add_spare();
   set_procs_by_hand(1);
   a.join();
   b.join();
@@ -298,14 +302,17 @@ void shrink_meets_sysmons_sleep() {
 // D1, D6: P 1 rests with the only timer, sysmon fires it, P 0 becomes idle meanwhile: no deadlock.
 void no_deadlock_beside_sysmon() {
   MsWorld world(2);
-  world.look_for_deadlocks([] { model::fail("a fiber in sysmon's hands was taken for none"); });
+  world.look_for_deadlocks([] { model::fail("D6: a fiber in sysmon's hands was taken for none"); });
   Event a_sleeps;
+  int home = 0;
   MsFiber a([&] {
+    home = current_p();
     a_sleeps.set();
     check(sleep_until_ns(5 * kMsNs) == WakeCause::timeout, "nothing else ends it");
   });
   MsFiber b([&] {
     a_sleeps.wait();
+    if (home == 0 || current_p() != 0) return;
     set_procs_by_hand(1);
     while (in_use() != 1) cpu_pause();
     ModelKernel::pass_until(5 * kMsNs);

@@ -77,7 +77,7 @@ namespace {
 MsWorld* the_world = nullptr;
 }  // namespace
 
-MsWorld::MsWorld(int procs) {
+MsWorld::MsWorld(int procs) : nprocs_(procs) {
   the_world = this;
   live_sched.store(&sched_, std::memory_order_relaxed);
   open_for_visitors.store(true, std::memory_order_relaxed);
@@ -113,12 +113,12 @@ void MsWorld::put_next(int proc, MsFiber& fiber) {
 }
 
 void MsWorld::start() {
-  for (int i = 0; i < procs(); ++i) start_m(&ms_[i], &procs_[i]);
+  for (int i = 0; i < nprocs_; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
 void MsWorld::begin_idle() {
   const LockGuard guard(sched_.lock);
-  for (int i = 0; i < procs(); ++i) list_idle_p(sched_, &procs_[i]);
+  for (int i = 0; i < nprocs_; ++i) list_idle_p(sched_, &procs_[i]);
 }
 
 void MsWorld::add_spare() {
@@ -130,7 +130,7 @@ void MsWorld::start_as_first() {
   m_enter(m);
   m->p = &procs_[0];
   m->p->m.store(m, std::memory_order_relaxed);
-  for (int i = 1; i < procs(); ++i) start_m(&ms_[i], &procs_[i]);
+  for (int i = 1; i < nprocs_; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
 void begin_blocking() {

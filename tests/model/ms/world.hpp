@@ -90,10 +90,8 @@ class MsWorld {
 
  private:
   void start_m(M* m, P* p);
-  [[nodiscard]] int procs() const noexcept {
-    return sched_.procs_limit.load(std::memory_order_relaxed);
-  }
   static constexpr int kProcsMax = 3;
+  const int nprocs_;
   Sched sched_;
   P procs_[kProcsMax];
   M ms_[kProcsMax];
