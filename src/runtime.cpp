@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -29,6 +30,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/procs.hpp"
 #include "sched/region.hpp"
 #include "sched/report.hpp"
 #include "sched/sched.hpp"
@@ -72,7 +74,7 @@ void check_options(const options& o) {
 
 options complete(options o) {
   const os::Settings& env = os::settings();
-  if (o.procs == 0) o.procs = env.procs != 0 ? env.procs : os::getproccount();
+  if (o.procs == 0) o.procs = env.procs != 0 ? env.procs : std::min(os::getproccount(), kMaxProcs);
   if (o.stack_size == 0) o.stack_size = env.stack_size;
   if (o.stack_size == 0) o.stack_size = StackPool::kDefaultStackBytes;
   o.stack_size = std::bit_ceil(std::max(o.stack_size, kStackMin));
@@ -81,7 +83,6 @@ options complete(options o) {
     const auto it = env.debug.find("slice");
     o.slice = it != env.debug.end() ? std::chrono::microseconds(std::stoll(it->second)) : kSlice;
   }
-  o.procs = std::min(o.procs, kMaxProcs);
   return o;
 }
 
@@ -139,21 +140,21 @@ void stop_chaos() noexcept {
   if constexpr (kChecked) chaos_end();
 }
 
+enum class Number : uint8_t { given, automatic };
+
+// RP6: whether nobody has said how many Ps there are to be.
+Number number_of_procs(const options& wish) {
+  const os::Settings& env = os::settings();
+  const auto it = env.debug.find("updateprocs");
+  const bool off = it != env.debug.end() && it->second == "0";
+  return wish.procs == 0 && env.procs == 0 && !off ? Number::automatic : Number::given;
+}
+
 // Not checked: nobody else knows the Sched yet.
-void make_procs(Sched& s, int n) GORT_NO_THREAD_SAFETY_ANALYSIS {
-  s.nprocs = n;
-  s.procs = new P[static_cast<size_t>(n)];
-  const uint64_t seed = chaos() ? chaos_number() : random_seed();
-  for (int i = n - 1; i >= 0; --i) {
-    P& p = s.procs[i];
-    p.id = i;
-    p.alone = n == 1 && !chaos_one_in(kNotAloneOneIn);
-    p.random.seed(seed + static_cast<uint64_t>(i));
-    p.idle_link = s.idle_p;
-    s.idle_p = &p;
-  }
-  s.idle_p_listed = n;
-  s.idle_p_count.store(n, std::memory_order_relaxed);  // relaxed: not published yet
+void make_procs(Sched& s, int n, Number number) GORT_NO_THREAD_SAFETY_ANALYSIS {
+  s.procs_follow = number == Number::automatic;
+  s.may_be_alone = !chaos_one_in(kNotAloneOneIn);
+  if (!init_procs(s, n, chaos() ? chaos_number() : random_seed())) throw std::bad_alloc();
 }
 
 void choose_threads() {
@@ -167,7 +168,7 @@ void choose_threads() {
 void release(Sched& s) noexcept {
   destroy_pools(s);
   netpoll_fini(s);
-  delete[] s.procs;
+  fini_procs(s);
   // release, where relaxed would do: who has read it has left, as an M that was joined or by U1.
   live_sched.store(nullptr, std::memory_order_release);
   delete &s;
@@ -203,10 +204,10 @@ void start_sched(const options& wish) {
     apply_debug(*s);
     start_chaos();
     s->check_signals = signal_check;
-    make_procs(*s, o.procs);
+    make_procs(*s, o.procs, number_of_procs(wish));
     const int error = netpoll_init(*s);
     if (error < 0) {
-      delete[] s->procs;
+      fini_procs(*s);
       throw std::system_error(-error, std::system_category(), "gort: the poller");
     }
     // release: publishes the runtime to foreign threads.
@@ -242,7 +243,7 @@ void end_sched() noexcept {
   finisig();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
-  for (int i = 0; i < s.nprocs; ++i) drain_free(&s.procs[i]);
+  for (P& p : s.all_procs()) drain_free(&p);
   if (stacks_out() != 0) {
     fatal("a gort::task outlives its runtime: end or detach it before the main fiber returns",
           __FILE__, __LINE__);
@@ -346,7 +347,17 @@ uint64_t num_fibers() noexcept {
 }
 int procs() noexcept {
   const Visitor visit;
-  return runtime_alive() ? sched().nprocs : 0;
+  // relaxed: a number.
+  return runtime_alive() ? sched().procs_limit.load(std::memory_order_relaxed) : 0;
+}
+int set_procs(int n) {
+  if (n < 1 || n > kMaxProcs) {
+    throw std::invalid_argument("gort: set_procs() takes a number from 1 to 1024");
+  }
+  const Visitor visit;
+  if (!runtime_alive()) throw std::logic_error("gort: set_procs() without a runtime");
+  const Region in;
+  return set_procs_by_hand(n);
 }
 int num_cpus() noexcept {
   return os::getproccount();
@@ -361,15 +372,16 @@ runtime_stats stats() {
   if (!runtime_alive()) return r;
   Sched& s = sched();
   r.fibers = count_fibers();
-  for (int i = 0; i < s.nprocs; ++i) {
-    const P& p = s.procs[i];
+  // relaxed: a number.
+  const int limit = s.procs_limit.load(std::memory_order_relaxed);
+  for (const P& p : s.all_procs()) {
     r.spawned += p.counters.spawned.get();
     r.switches += p.counters.switches.get();
     r.steals += p.counters.steals.get();
     r.parks += p.counters.parks.get();
     r.wakes += p.counters.wakes.get();
     r.preemptions += p.counters.preempts.get();
-    r.procs.push_back({p.runq.size()});
+    if (p.id < limit) r.procs.push_back({p.runq.size()});
   }
   {
     const Region in;

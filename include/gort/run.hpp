@@ -20,7 +20,8 @@ namespace gort {
 // What a runtime is made of. Zero means automatic.
 struct options {
   // How many fibers run at once. Automatic: GORT_PROCS, else the smaller of the affinity mask and
-  // the cgroup's CPU quota (rounded up), at least 1. At most 1024.
+  // the cgroup's CPU quota (rounded up), at least 1; in this last case the number follows them while the runtime runs, with
+  // a delay of about a second (GORT_DEBUG=updateprocs=0: it does not). At most 1024.
   int procs = 0;
   // Address space of a fiber's stack in bytes, rounded up to a power of two, 16 KiB to 1 GiB. Only
   // touched pages cost memory. Automatic: GORT_STACK, else 256 KiB.
@@ -35,7 +36,7 @@ struct options {
   // that block keep their P.
   std::chrono::microseconds slice{0};
 
-  // The automatic values made explicit, from the environment and the machine. A malformed GORT_*
+  // The automatic values made explicit, and with that fixed, from the environment and the machine. A malformed GORT_*
   // variable is reported once on stderr and ignored.
   GORT_API static options from_env();
 };
@@ -144,9 +145,15 @@ class GORT_API runtime {
 
 // Fibers that are alive, the main fiber included.
 GORT_API uint64_t num_fibers() noexcept;
-// How many fibers the live runtime runs at once; 0 without one.
+// How many fibers the live runtime runs at once; 0 without one. Any thread.
 GORT_API int procs() noexcept;
-// Processors that this process may use: affinity and cgroup quota, at least 1.
+// Sets that number, from 1 to 1024, and returns the one before. From then on it does not follow the machine any more
+// (options.procs). It holds at once for fibers that come: if it falls, those that run above it go on for some 0.1 ms, or until
+// they are interrupted, at the end of half a slice at most (for as long as they please under GORT_DEBUG=asyncpreempt=0).
+// Any thread. Errors: std::invalid_argument for another number, std::logic_error without a live runtime; nothing is
+// changed then.
+GORT_API int set_procs(int n);
+// Processors that this process may use: affinity of the calling thread and cgroup quota, at least 1.
 GORT_API int num_cpus() noexcept;
 // "major.minor.patch".
 GORT_API const char* version() noexcept;

@@ -29,7 +29,7 @@ struct runtime_stats {
   int idle_threads = 0;
   size_t stack_bytes_reserved = 0;  // address space
   size_t stack_bytes_resident = 0;  // memory; measured now, which takes a while with many fibers
-  std::vector<proc> procs;
+  std::vector<proc> procs;          // as many as procs() says
   // The processor time behind which a fiber gives way to others, 0: never; and what sees to it: "timer" (timers of each
   // thread's processor time, which come with the kernel's own tick), "event" (perf events of the task clock, precise),
   // "watchman" (a look by gort's own thread), "off".

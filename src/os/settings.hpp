@@ -29,7 +29,7 @@ struct Settings {
   int max_threads = 0;    // GORT_MAX_THREADS, 0: not set
   std::string threads;    // GORT_THREADS: "clone", "pthread" or empty
   // GORT_DEBUG=key=value,...: only known keys with well-formed values. schedtrace=<milliseconds>,
-  // deadlock=on|off|strict, asyncpreempt=0|1, slice=<microseconds>us, ticks=timer|event|watchman, chaos=<seed>|random (in checked builds).
+  // deadlock=on|off|strict, asyncpreempt=0|1, updateprocs=0|1, slice=<microseconds>us, ticks=timer|event|watchman, chaos=<seed>|random (in checked builds).
   std::map<std::string, std::string> debug;
 };
 

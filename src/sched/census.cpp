@@ -13,8 +13,9 @@ uint64_t count_fibers() noexcept {
   uint64_t ended = 0;
   uint64_t spawned = 0;
   ended += s.foreign_ended.get_acquire();
-  for (int i = 0; i < s.nprocs; ++i) ended += s.procs[i].counters.ended.get_acquire();  // B4: first
-  for (int i = 0; i < s.nprocs; ++i) spawned += s.procs[i].counters.spawned.get_acquire();
+  for (const P& p : s.all_procs()) ended += p.counters.ended.get_acquire();  // B4: first
+  // Asked for anew: what an end that was counted knows of may have begun on a P that has been made since.
+  for (const P& p : s.all_procs()) spawned += p.counters.spawned.get_acquire();
   spawned += s.foreign_spawned.get_acquire();
   return spawned - ended;
 }

@@ -105,6 +105,8 @@ enum class ChaosPoint : uint8_t {
   sysmon_falling_asleep,
   sysmon_polled,
   blocking_back,
+  // the number of Ps (RP3, RP5)
+  procs_changed,
   count,
 };
 static_assert(static_cast<int>(ChaosPoint::count) <= 64, "one bit each in the mask of wide points");

@@ -34,16 +34,17 @@ enum class Asleep : uint8_t { no, all_but_poller, all };
 Asleep all_asleep(Sched& s) noexcept {
   LockGuard guard(s.lock);
   if (s.deadlock == DeadlockMode::off) return Asleep::no;
-  if (s.idle_p_listed != s.nprocs) return Asleep::no;  // D1; one that is lent (PR7) is not idle
+  // D1; one that is lent (PR7) is not idle, one that rests is not in use (RP2). relaxed: under the lock.
+  if (s.idle_p_listed != s.procs_in_use.load(std::memory_order_relaxed)) return Asleep::no;
   // D1. unmodelled: who queues there without a P is counted by D2, D3, D6 or D7.
   if (Mem::recheck(s.globq_size() != 0)) return Asleep::no;
   if (Mem::recheck(s.blocking_count != 0)) return Asleep::no;  // D2
   if (Mem::recheck(s.foreign_births != 0)) return Asleep::no;  // D7
   // relaxed: under the lock, as every change of it.
   if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return Asleep::no;
-  for (int i = 0; i < s.nprocs; ++i) {
+  for (const P& p : s.all_procs()) {
     // D2. unmodelled: without it, and the next, an M that polls would be roused in vain.
-    if (Mem::recheck(s.procs[i].timers.size() != 0)) return Asleep::no;
+    if (Mem::recheck(p.timers.size() != 0)) return Asleep::no;
   }
   // D2, D6. unmodelled: as above.
   if (Mem::recheck(netpoll_wanted())) return Asleep::no;
@@ -77,7 +78,7 @@ bool foreign_thread_alive(Sched& s) noexcept {
 // How many fibers have begun to run, in all.
 uint64_t turns(Sched& s) noexcept {
   uint64_t sum = 0;
-  for (int i = 0; i < s.nprocs; ++i) sum += s.procs[i].turns();
+  for (const P& p : s.all_procs()) sum += p.turns();
   return sum;
 }
 

@@ -35,6 +35,7 @@
 #include "sched/idle.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
+#include "sched/procs.hpp"
 #include "sched/sched.hpp"
 
 namespace gort {
@@ -67,6 +68,11 @@ void adapt_ladder(P* p, int64_t now_ns) noexcept {
   p->counters.ladders.add();
 }
 
+uint32_t procs_in_use(const Sched& s) noexcept {
+  // relaxed: a rule of thumb; at least 1.
+  return static_cast<uint32_t>(s.procs_in_use.load(std::memory_order_relaxed));
+}
+
 void run_timers(P* heap_of, int64_t now_ns) noexcept {
   GList woken;
   heap_of->timers.run(now_ns, [&woken](G* g) { woken.push_back(g); });
@@ -82,7 +88,7 @@ G* take_global(P* p, uint32_t max) noexcept {
   {
     LockGuard guard(s.lock);
     first = s.globq.pop();
-    const uint32_t share = s.globq_size() / static_cast<uint32_t>(s.nprocs);
+    const uint32_t share = s.globq_size() / procs_in_use(s);
     for (uint32_t i = 0; i < share && i + 1 < max; ++i) {
       G* g = s.globq.pop();
       if (g == nullptr) break;
@@ -152,12 +158,12 @@ G* steal_next(P* victim) noexcept {
 
 // Rung 8.
 G* steal(P* p) noexcept {
-  Sched& s = sched();
+  const std::span<P> all = sched().all_procs();
   chaos_point(ChaosPoint::steal_begun);
   for (int round = 0; round < kStealRounds; ++round) {
-    const auto start = static_cast<uint32_t>(p->random.next());
-    for (int i = 0; i < s.nprocs; ++i) {
-      P* victim = &s.procs[(start + static_cast<uint32_t>(i)) % static_cast<uint32_t>(s.nprocs)];
+    const uint64_t start = p->random.next() % all.size();
+    for (size_t i = 0; i < all.size(); ++i) {
+      P* victim = &all[(start + i) % all.size()];
       if (victim == p) continue;
       G* g = victim->runq.steal_into(p->runq);
       if (g == nullptr && round == kStealRounds - 1) {
@@ -184,7 +190,9 @@ bool may_spin(M* m) noexcept {
   if (chaos_one_in(kOtherRungOneIn)) return false;
   Sched& s = sched();
   const int spinning = s.spinning.load(std::memory_order_relaxed);  // relaxed: a bound, not a lock
-  const int busy = s.nprocs - s.idle_p_count.load(std::memory_order_relaxed);  // relaxed: likewise
+  // relaxed: likewise.
+  const int busy =
+      static_cast<int>(procs_in_use(s)) - s.idle_p_count.load(std::memory_order_relaxed);
   if (2 * spinning >= busy) return false;
   start_spinning(m);
   return true;
@@ -251,6 +259,8 @@ void push_queue(P* p, G* g) noexcept {
 G* find_runnable(M* m) noexcept {
   Sched& s = sched();
   for (;;) {
+    // RP3
+    if (P* p = m->p; p != nullptr && p->countdown == 0 && procs_changed(s, *p)) heed_changes(m);
     if (P* p = m->p; p != nullptr) {
       // relaxed: the last fiber's end wakes every M after the phase was written.
       if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return nullptr;

@@ -55,6 +55,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/preempt.hpp"
+#include "sched/procs.hpp"
 #include "sched/spares.hpp"
 #include "sched/sysmon.hpp"
 
@@ -80,35 +81,31 @@ void rouse(M* m, MSleep how) noexcept {
   }
 }
 
-bool any_timer(Sched& s) noexcept {
-  for (int i = 0; i < s.nprocs; ++i) {
-    if (s.procs[i].timers.next_when() != kNever) return true;
+bool any_timer(const Sched& s) noexcept {
+  for (const P& p : s.all_procs()) {
+    if (p.timers.next_when() != kNever) return true;
   }
   return false;
 }
 
-int64_t earliest_timer(Sched& s) noexcept {
+int64_t earliest_timer(const Sched& s) noexcept {
   int64_t least = kNever;
-  for (int i = 0; i < s.nprocs; ++i) {
-    const int64_t when = s.procs[i].timers.next_when();
-    if (when < least) least = when;
-  }
+  for (const P& p : s.all_procs()) least = std::min(least, p.timers.next_when());
   return least;
 }
 
-bool queued_work(Sched& s) noexcept {
+bool queued_work(const Sched& s) noexcept {
   if (s.globq_size() != 0) return true;
-  for (int i = 0; i < s.nprocs; ++i) {
-    if (!s.procs[i].runq.empty()) return true;
+  for (const P& p : s.all_procs()) {
+    if (!p.runq.empty()) return true;
   }
   return false;
 }
 
 // I2's second look. A neighbour's P::next counts if it stays for a while (I4).
-bool work_left(Sched& s) noexcept {
+bool work_left(const Sched& s) noexcept {
   if (queued_work(s)) return true;
-  for (int i = 0; i < s.nprocs; ++i) {
-    P& p = s.procs[i];
+  for (const P& p : s.all_procs()) {
     // relaxed: compared only, behind I2's fence.
     const G* g = p.next.load(std::memory_order_relaxed);
     if (g == nullptr) continue;
@@ -123,7 +120,7 @@ bool work_left(Sched& s) noexcept {
 }
 
 // Fibers wait for timers or descriptors and nobody sleeps for them: we may have been the poller.
-bool poller_missing(Sched& s) noexcept {
+bool poller_missing(const Sched& s) noexcept {
   // relaxed: sysmon looks again.
   return s.poll_until_ns.load(std::memory_order_relaxed) == 0 && (netpoll_wanted() || any_timer(s));
 }
@@ -136,7 +133,7 @@ M* some_sleeper(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
 // I8: no M is to be had for this P, but one whose own fiber waits in line (PR1 in preempt.hpp). Unlocks.
 void put_back(Sched& s, P* p) noexcept GORT_RELEASE(s.lock) {
   G* const bound = s.globq.take_bound();
-  if (bound == nullptr) push_idle_p(s, p);
+  if (bound == nullptr) give_back_p(s, p);
   s.lock.unlock();
   if (bound != nullptr) give_to_bound(p, bound);
 }
@@ -169,8 +166,9 @@ WakeEnd try_wake_one(P* lonely) noexcept {
   // relaxed: under the lock.
   P* p = s.phase.load(std::memory_order_relaxed) == Phase::exiting ? nullptr : pop_idle_p(s);
   if (p == nullptr) {
+    // Under the lock: who gives a P back behind it is seen to by who has relied on this spinner. relaxed: as above.
+    s.spinning.fetch_sub(1, std::memory_order_relaxed);
     s.lock.unlock();
-    s.spinning.fetch_sub(1, std::memory_order_relaxed);  // relaxed: as above
     return WakeEnd::done;
   }
   M* m = some_sleeper(s);
@@ -233,9 +231,9 @@ bool rise(Sched& s, M* m) noexcept {
 void fire_due(Sched& s, GList& out) noexcept {
   if (earliest_timer(s) == kNever) return;
   const int64_t now = os::nanotime();
-  for (int i = 0; i < s.nprocs; ++i) {
-    if (s.procs[i].timers.next_when() > now) continue;
-    s.procs[i].timers.run(now, [&out](G* g) { out.push_back(g); });
+  for (P& p : s.all_procs()) {
+    if (p.timers.next_when() > now) continue;
+    p.timers.run(now, [&out](G* g) { out.push_back(g); });
   }
 }
 
@@ -328,7 +326,7 @@ IdleEnd idle(M* m) noexcept {
   if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) {
     if (P* p = m->p; p != nullptr) {
       m->p = nullptr;
-      push_idle_p(s, p);
+      give_back_p(s, p);
     }
     s.lock.unlock();
     return IdleEnd::exit;
@@ -340,7 +338,7 @@ IdleEnd idle(M* m) noexcept {
       return IdleEnd::look;
     }
     m->p = nullptr;
-    push_idle_p(s, p);
+    give_back_p(s, p);
   }
   const bool is_new = std::exchange(m->is_new_spare, false);
   if (is_new) s.spare_m_coming = false;
@@ -381,6 +379,10 @@ IdleEnd idle(M* m) noexcept {
   chaos_point(ChaosPoint::idle_sleeping);
   check_deadlock();
   return sleep_on_note(m);
+}
+
+bool work_waits(const Sched& s) noexcept {
+  return queued_work(s) || poller_missing(s);
 }
 
 void wake_if_idle() noexcept {
@@ -447,7 +449,7 @@ void stop_spinning_found(M* m) noexcept {
   if (s.spinning.fetch_sub(1, std::memory_order_relaxed) == 1) {
     fence();
     // modelled in IdleModel.
-    if (Mem::recheck(queued_work(s) || poller_missing(s))) wake_if_idle();
+    if (Mem::recheck(work_waits(s))) wake_if_idle();
   }
 }
 
@@ -462,6 +464,7 @@ P* try_take_idle_p(M* m) noexcept {
 bool lend_p(M* m) noexcept {
   Sched& s = sched();
   P* const p = m->p;
+  if (procs_changed(s, *p)) return false;  // RP3: it is to rest, perhaps
   // relaxed: P is ours; of the others, I2 comes behind.
   if (p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty() ||
       s.globq_size() != 0 || p->timers.next_when() != kNever ||
@@ -505,11 +508,13 @@ void hand_over_p(P* p) noexcept {
   const bool work = p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty();
   chaos_point(ChaosPoint::hand_off_begun);
   s.lock.lock();
-  const bool serve =
-      work || s.globq_size() != 0 || (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s)));
+  // relaxed: under the lock.
+  const bool serve = p->id < s.procs_limit.load(std::memory_order_relaxed) &&
+                     (work || s.globq_size() != 0 ||
+                      (s.poller_m == nullptr && (netpoll_wanted() || any_timer(s))));
   // relaxed: under the lock.
   if (!serve || s.phase.load(std::memory_order_relaxed) == Phase::exiting) {
-    push_idle_p(s, p);
+    give_back_p(s, p);
     s.lock.unlock();
     chaos_point(ChaosPoint::hand_off_given);
     fence();  // I2

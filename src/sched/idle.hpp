@@ -17,6 +17,9 @@ enum class IdleEnd : uint8_t { look, exit };
 // The caller has made the work visible and put a seq_cst fence behind it.
 void wake_if_idle() noexcept;
 
+// A fiber is queued, or waits for a timer or a descriptor, and nobody sleeps for it.
+[[nodiscard]] bool work_waits(const Sched& s) noexcept;
+
 // For one fiber made ready into P::next: it will usually run here in a moment (I4).
 void wake_if_idle_lonely(P* p) noexcept;
 

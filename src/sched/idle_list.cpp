@@ -1,60 +1,80 @@
 #include "sched/idle_list.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/mem.hpp"
+#include "sched/procs.hpp"
 #include "sched/sysmon.hpp"
 
 namespace gort {
 namespace {
 
-// PR7.
+// It is counted no more.
+void begin_use(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock) {
+  p->use = PUse::held;
+  // relaxed: under the lock, as sysmon's look (Y1).
+  s.idle_p_count.fetch_sub(1, std::memory_order_relaxed);
+}
+
 P* take_lent_p(Sched& s) noexcept GORT_REQUIRES(s.lock) {
-  for (int i = 0; i < s.nprocs; ++i) {
-    // acquire: pairs with hold(). unmodelled: no model makes an M that others could see half.
-    M* const m = s.procs[i].m.load(std::memory_order_acquire);
-    if (m == nullptr) continue;
-    Retake lent = Retake::lent;
-    // acquire: pairs with the release in lend_p(); what was done with the P. unmodelled: as there.
-    if (!m->retake.compare_exchange_strong(lent, Retake::taken, std::memory_order_acquire,
-                                           std::memory_order_relaxed)) {
-      continue;
-    }
-    P* const p = m->p;
-    m->p = nullptr;
-    p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
-    ++s.blocking_count;
-    return p;
+  for (P& each : s.all_procs()) {
+    if (P* const p = take_if_lent(s, each); p != nullptr) return p;
   }
   return nullptr;
 }
 
 }  // namespace
 
-void push_idle_p(Sched& s, P* p) noexcept {
+P* take_if_lent(Sched& s, P& maybe) noexcept {
+  // acquire: pairs with hold(). unmodelled: no model makes an M that others could see half.
+  M* const m = maybe.m.load(std::memory_order_acquire);
+  if (m == nullptr) return nullptr;
+  Retake lent = Retake::lent;
+  // acquire: pairs with the release in lend_p(); what was done with the P. unmodelled: as there.
+  if (!m->retake.compare_exchange_strong(lent, Retake::taken, std::memory_order_acquire,
+                                         std::memory_order_relaxed)) {
+    return nullptr;
+  }
+  P* const p = m->p;
+  m->p = nullptr;
   p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
+  ++s.blocking_count;
+  begin_use(s, p);
+  return p;
+}
+
+void list_idle_p(Sched& s, P* p) noexcept {
+  p->use = PUse::idle;
   p->idle_link = s.idle_p;
   s.idle_p = p;
   ++s.idle_p_listed;
-  // release: sysmon, which finds all of them idle, sees what is left in their queues (Y1, I8).
-  // modelled in SysmonModel. For I2 there is a fence behind it.
-  s.idle_p_count.fetch_add(1, std::memory_order_release);
+  // relaxed: sysmon looks under the lock (Y1). For I2 there is a fence behind it.
+  s.idle_p_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+void give_back_p(Sched& s, P* p) noexcept {
+  if (!fits(s, p)) return rest(s, p);
+  p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
+  list_idle_p(s, p);
+}
+
+void take_idle_p(Sched& s, P* p) noexcept {
+  P** link = &s.idle_p;
+  while (*link != p) link = &(*link)->idle_link;
+  *link = std::exchange(p->idle_link, nullptr);
+  --s.idle_p_listed;
+  begin_use(s, p);
 }
 
 P* pop_idle_p(Sched& s) noexcept {
-  P* p = s.idle_p;
-  if (p != nullptr) {
-    s.idle_p = p->idle_link;
-    p->idle_link = nullptr;
-    --s.idle_p_listed;
-    // acquire: pairs with the release in lend_p(): who has counted a P that is lent finds it. modelled in SparesModel.
-  } else if (s.idle_p_count.load(std::memory_order_acquire) == 0 ||
-             (p = take_lent_p(s)) == nullptr) {
-    return nullptr;
+  if (P* const p = s.idle_p; p != nullptr) {
+    take_idle_p(s, p);
+    return p;
   }
-  // seq_cst: Y1 in sysmon.cpp, modelled in SysmonModel.
-  s.idle_p_count.fetch_sub(1, std::memory_order_seq_cst);
-  return p;
+  // acquire: pairs with the release in lend_p(): who has counted a P that is lent finds it. modelled in SparesModel.
+  if (s.idle_p_count.load(std::memory_order_acquire) == 0) return nullptr;
+  return take_lent_p(s);
 }
 
 void list_idle_m(Sched& s, M* m) noexcept {
@@ -88,7 +108,7 @@ void hold(M* m, P* p) noexcept {
   // release: publishes the M itself to sysmon (PR5). unmodelled: no model makes an M that sysmon could see half.
   p->m.store(m, std::memory_order_release);
   p->ladder_at_ns = 0;
-  if (p->countdown == 0) p->countdown = 1;
+  if (p->countdown == 0 || procs_changed(sched(), *p)) p->countdown = 1;  // RP3
   wake_sysmon();
 }
 

@@ -8,9 +8,15 @@
 
 namespace gort {
 
-void push_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
+// Of a P in the caller's hands: it is idle from here on, or rests (RP1 in procs.cpp).
+void give_back_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
 // One that is idle, or lent (PR7 in preempt.hpp), or nullptr.
 [[nodiscard]] P* pop_idle_p(Sched& s) noexcept GORT_REQUIRES(s.lock);
+// For procs.cpp: one that rests becomes idle; one that is idle is the caller's.
+void list_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
+void take_idle_p(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
+// The one that its holder has lent, if he has: nearly always this one. Else nullptr.
+[[nodiscard]] P* take_if_lent(Sched& s, P& maybe) noexcept GORT_REQUIRES(s.lock);
 
 // On the list of those who sleep on their notes, the latest first.
 void list_idle_m(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock);

@@ -48,13 +48,25 @@ struct PCounters {
   Statistic switches, parks, wakes, steals, ladders, preempts;
 };
 
+// Where a P is. Written under Sched::lock.
+//
+//     resting -> idle         the limit rises (bring_up)
+//     idle -> resting         the limit falls (set_limit)
+//     idle -> held            pop_idle_p
+//     held -> idle, resting   give_back_p, and rest for who holds one too many
+//
+// One that is lent (PR7 in preempt.hpp) is held.
+enum class PUse : uint8_t { resting, idle, held };
+
 // As in Go: overflow moves half to the global queue.
 inline constexpr uint32_t kRunqSlots = Mem::capacity(256);
 
 struct alignas(64) P {
   int id = 0;
-  bool alone = false;     // the runtime has one P: nobody steals (constant)
-  Atomic<M*> m{nullptr};  // who holds it; for sysmon, which asks M::p (PR5 in preempt.hpp)
+  bool alone = false;         // the only P in use: nobody steals (RP5 in procs.cpp)
+  PUse use = PUse::resting;   // Sched::lock
+  uint32_t seen_changes = 0;  // of Sched::procs_changes (RP3)
+  Atomic<M*> m{nullptr};      // who holds it; for sysmon, which asks M::p (PR5 in preempt.hpp)
   // A fiber that was interrupted goes on: P's turns then, and when. For sysmon: it need not wait to see how long that one takes.
   Atomic<uint64_t> long_turns{UINT64_MAX};
   Atomic<int64_t> long_since_ns{0};

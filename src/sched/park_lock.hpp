@@ -6,8 +6,9 @@
 // foreign thread, a fiber inside blocking(), another runtime) ends the bias for good, and from then on it is
 // a Lock like any other.
 //
-//   H1  Who holds the only P of a runtime (holds_only_p()) is one thread at a time, and who takes
-//       the P over has seen all that was done under it before. No lock is held across the loss of a P.
+//   H1  Who holds the only P in use of a runtime (holds_only_p()) is one thread at a time, and who takes
+//       the P over has seen all that was done under it before. No lock is held across the loss of a P, nor while the P
+//       begins or ends to be the only one (RP5 in procs.cpp).
 //   H2  own_ is written by the holder of the only P alone. So what it reads there is exact: set
 //       exactly while it holds the lock by its bias. For others it is a snapshot.
 //   H3  The P sets own_, then looks at the bias behind a light fence; who ends the bias changes it,

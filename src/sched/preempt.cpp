@@ -10,6 +10,7 @@
 #include "sched/loop.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
+#include "sched/procs.hpp"
 #include "sched/sched.hpp"
 #include "sched/signal_m.hpp"
 #include "sched/spares.hpp"
@@ -107,6 +108,16 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
   return true;
 }
 
+// M's fiber goes on by another P.
+void go_on_by(M* m, P* mine) noexcept {
+  const uint64_t turns = mine->turns();
+  // Its timer has gone on from the tick that interrupted it: the next comes after half a slice, and does not count.
+  m->seen_turns = turns - 1;
+  // relaxed, both: sysmon's looks are looks.
+  mine->long_since_ns.store(os::nanotime(), std::memory_order_relaxed);
+  mine->long_turns.store(turns, std::memory_order_relaxed);
+}
+
 // PR2. M's fiber is in line, bound to it.
 void sleep_for_p(M* m) noexcept {
   m->note.sleep();
@@ -115,12 +126,7 @@ void sleep_for_p(M* m) noexcept {
   m->next_p = nullptr;
   m->cur->bound_to = nullptr;
   hold(m, mine);
-  const uint64_t turns = mine->turns();
-  // Its timer has gone on from the tick that interrupted it: the next comes after half a slice, and does not count.
-  m->seen_turns = turns - 1;
-  // relaxed, both: sysmon's looks are looks.
-  mine->long_since_ns.store(os::nanotime(), std::memory_order_relaxed);
-  mine->long_turns.store(turns, std::memory_order_relaxed);
+  go_on_by(m, mine);
 }
 
 // No M is to be had for the fiber that comes next: another one comes to the front, tick by tick, since one of them may be
@@ -164,6 +170,37 @@ void get_p_again(M* m) noexcept {
   --s.blocking_count;
 }
 
+// RP7: m's P rests.
+P* change_p(Sched& s, M* m) noexcept GORT_REQUIRES(s.lock) {
+  P* const p = m->p;
+  m->p = nullptr;
+  p->counters.preempts.add();
+  rest(s, p);
+  if (P* const other = pop_idle_p(s); other != nullptr) {
+    hold(m, other);
+    other->counters.switches.add();
+    return other;
+  }
+  m->cur->bound_to = m;  // PR1
+  set_state(m->cur, GState::runnable);
+  s.globq.push(m->cur);
+  return nullptr;
+}
+
+// RP3, in the middle of a fiber.
+void heed_changes_here(M* m) noexcept {
+  Sched& s = sched();
+  P* mine = m->p;
+  const P* const before = mine;
+  {
+    LockGuard guard(s.lock);
+    if (!fits(s, mine)) mine = change_p(s, m);
+  }
+  look_for_takers(s);
+  if (mine == nullptr) return sleep_for_p(m);
+  if (mine != before) go_on_by(m, mine);
+}
+
 // At the second tick that finds it, or when it is kicked (PR6). Takes down that it was found.
 bool slice_is_over(M* m, const P* p) noexcept {
   const uint64_t turns = p->turns();
@@ -198,7 +235,9 @@ void preempt_tick(M* m) noexcept {
   if (m->retake.load(std::memory_order_relaxed) != Retake::no) {
     settle_retake(m);
   } else if (P* const p = m->p; p != nullptr) {  // none: inside blocking()
-    if (slice_is_over(m, p)) {
+    if (procs_changed(sched(), *p) && m->cur->kind == GKind::fiber) {
+      heed_changes_here(m);
+    } else if (slice_is_over(m, p)) {
       give_way(m);
     } else {
       ask_ahead(sched(), p);

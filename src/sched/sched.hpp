@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
@@ -62,6 +63,12 @@ struct Sched {
     return globq.approx_size();
   }
 
+  // All Ps that have ever been in use. Those that rest hold no fiber, but timers, perhaps (RP4).
+  [[nodiscard]] std::span<P> all_procs() const noexcept {
+    // acquire: pairs with make_procs(), for what a P is. unmodelled: no P of a model is half made.
+    return {procs, static_cast<size_t>(procs_made.load(std::memory_order_acquire))};
+  }
+
   // Read without the lock by those who make work (idle.cpp, I1).
   // Ps on the list idle_p, and those that are lent (PR7 in preempt.hpp).
   alignas(64) Atomic<int> idle_p_count{0};
@@ -71,8 +78,15 @@ struct Sched {
   Atomic<bool> sysmon_asleep{false};
   Atomic<bool> sysmon_polls{false};  // fibers may be in sysmon's hands (D6 in deadlock.cpp)
 
-  alignas(64) P* procs = nullptr;  // array of nprocs, constant while running
-  int nprocs = 0;
+  // Ps, as procs.cpp has it. All but the numbers' readers hold the lock.
+  alignas(64) P* procs = nullptr;     // room for as many as there may be
+  Atomic<int> procs_made{0};          // so many of them have been made; it only rises
+  Atomic<int> procs_in_use{0};        // do not rest (RP2)
+  Atomic<int> procs_limit{0};         // RP1
+  Atomic<uint32_t> procs_changes{0};  // counts what holders of Ps have to look at (RP3)
+  bool procs_follow GORT_GUARDED_BY(lock) = false;  // RP6
+  bool may_be_alone = true;                         // RP5; not in every run under chaos (constant)
+  uint64_t procs_seed = 0;                          // constant
   int max_threads = 0;
   size_t stack_bytes = 0;
   DeadlockMode deadlock = DeadlockMode::on;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "base/write.hpp"
 #include "sched/census.hpp"
 #include "sched/sched.hpp"
@@ -25,11 +27,12 @@ void print_schedtrace() noexcept {
   fmt::format_to(std::back_inserter(out),
                  "SCHED {}ms: procs={} idleprocs={} threads={} spinningthreads={} blocking={} "
                  "fibers={} runqueue={} [",
-                 os::nanotime() / 1'000'000, s.nprocs,
+                 os::nanotime() / 1'000'000, s.procs_limit.load(std::memory_order_relaxed),
                  s.idle_p_count.load(std::memory_order_relaxed), threads,
                  s.spinning.load(std::memory_order_relaxed), blocking, count_fibers(), global);
-  for (int i = 0; i < s.nprocs; ++i) {
-    fmt::format_to(std::back_inserter(out), "{}{}", i == 0 ? "" : " ", s.procs[i].runq.size());
+  const char* space = "";
+  for (const P& p : s.all_procs()) {
+    fmt::format_to(std::back_inserter(out), "{}{}", std::exchange(space, " "), p.runq.size());
   }
   fmt::format_to(std::back_inserter(out), "]\n");
   write_text(STDERR_FILENO, out.data(), out.size());

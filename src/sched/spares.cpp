@@ -28,7 +28,8 @@ M* longest_idle(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
 
 // Ms beyond those that can run at once.
 int surplus(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
-  return s.m_count - s.m_gone - s.nprocs;
+  // relaxed: under the lock.
+  return s.m_count - s.m_gone - s.procs_in_use.load(std::memory_order_relaxed);
 }
 
 // Those that have been idle since the last call, off the idle list, as many as are not needed.

@@ -9,8 +9,10 @@
 // 10 ms while it finds nothing to do, until a timer that a busy P would miss, and for good once all Ps
 // have been idle for a while; the next M that gets a P wakes it.
 //
-//   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle. Getting
-//       a P: idle_p_count falls (seq_cst), then look at sysmon_asleep. One sees the other.
+// And it keeps the number of Ps what the machine has (RP6 in procs.cpp).
+//
+//   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle, under Sched::lock. Getting
+//       a P: idle_p_count falls, under the lock or seq_cst, then look at sysmon_asleep. One sees the other.
 #include "sched/sysmon.hpp"
 
 #include <algorithm>
@@ -22,6 +24,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/procs.hpp"
 #include "sched/sched.hpp"
 #include "sched/schedtrace.hpp"
 #include "sched/spares.hpp"
@@ -39,6 +42,8 @@ constexpr int64_t kPollGapLongTurnNs = 1'000'000;  // while a fiber runs for lon
 constexpr int64_t kRetireLookNs = 5'000'000'000;   // as often as spares.cpp retires
 constexpr int64_t kDeepAfterNs = 50'000'000;       // all idle for so long: sleep for good
 constexpr int64_t kScavengeEveryNs = 500'000'000;
+// As often as Go looks. What the OS layer remembers of the quota is as old at most.
+constexpr int64_t kProcsEveryNs = 1'000'000'000;
 constexpr int64_t kSignalsEveryNs = 500'000'000;
 constexpr size_t kWarmMax = 256;  // free stacks that may stay resident
 constexpr int64_t kForeignLookNs = 1'000'000'000;
@@ -49,6 +54,7 @@ struct Pace {
   int64_t scavenged_at_ns = 0;
   int64_t traced_at_ns = 0;
   int64_t signals_at_ns = 0;
+  int64_t procs_at_ns = 0;
 };
 
 bool exiting(Sched& s) noexcept {
@@ -56,36 +62,68 @@ bool exiting(Sched& s) noexcept {
   return s.phase.load(std::memory_order_relaxed) == Phase::exiting;
 }
 
+// RP2.
 bool all_idle(Sched& s) noexcept {
-  return s.idle_p_count.load(std::memory_order_seq_cst) == s.nprocs;  // seq_cst: Y1
+  LockGuard guard(s.lock);
+  // seq_cst: Y1, for a P that its M has lent and takes back without the lock. modelled in SparesModel. relaxed: under the lock.
+  return s.idle_p_count.load(std::memory_order_seq_cst) ==
+         s.procs_in_use.load(std::memory_order_relaxed);
+}
+
+bool a_p_is_idle(const Sched& s) noexcept {
+  return s.idle_p_count.load(std::memory_order_relaxed) != 0;  // relaxed: sysmon looks again soon
+}
+
+bool is_held(const P& p) noexcept {
+  return p.m.load(std::memory_order_relaxed) != nullptr;  // relaxed: as above
 }
 
 // When the next timer is due that no M looks after: the M that took care of timers may have found
-// other work, and the P that holds them may be idle or run one fiber for long. kNever if somebody
+// other work, and the P that holds them may be idle or run one fiber for long, or rest (RP4). kNever if somebody
 // does.
-int64_t orphaned_timer(Sched& s) noexcept {
+int64_t orphaned_timer(const Sched& s) noexcept {
   // relaxed: sysmon looks again soon.
-  if (s.poll_until_ns.load(std::memory_order_relaxed) != 0 ||
-      s.idle_p_count.load(std::memory_order_relaxed) == 0) {
-    return kNever;
-  }
+  if (s.poll_until_ns.load(std::memory_order_relaxed) != 0) return kNever;
+  const bool idle = a_p_is_idle(s);
   int64_t least = kNever;
-  for (int i = 0; i < s.nprocs; ++i) least = std::min(least, s.procs[i].timers.next_when());
+  for (const P& p : s.all_procs()) {
+    if (idle || !is_held(p)) least = std::min(least, p.timers.next_when());
+  }
   return least;
 }
 
+// RP4: every P in use is busy. True: something was due.
+bool fire_for_those_that_rest(Sched& s, int64_t now) noexcept {
+  {
+    LockGuard guard(s.lock);
+    s.sysmon_polls.store(true, std::memory_order_relaxed);  // relaxed: D6, under the lock
+  }
+  GList woken;
+  for (P& p : s.all_procs()) {
+    if (is_held(p) || p.timers.next_when() > now) continue;
+    p.timers.run(now, [&woken](G* g) { woken.push_back(g); });
+  }
+  chaos_point(ChaosPoint::sysmon_polled);
+  const bool found = !woken.empty();
+  ready_list(woken);
+  s.sysmon_polls.store(
+      false, std::memory_order_relaxed);  // relaxed: D6, they are queued, under Sched::lock
+  return found;
+}
+
 // An M that looks for work runs every P's expired timers, and sleeps as the poller.
-bool wake_for_timers(Sched& s, int64_t now) noexcept {
-  if (orphaned_timer(s) > now) return false;
+Seen look_after_timers(Sched& s, int64_t now) noexcept {
+  if (orphaned_timer(s) > now) return Seen::all_moves;
+  if (!a_p_is_idle(s)) return fire_for_those_that_rest(s, now) ? Seen::soon : Seen::all_moves;
   wake_if_idle();
-  return true;
+  return Seen::passed_over;
 }
 
 // I8: something is left to do although all Ps are idle: no M was to be had.
 bool unattended(Sched& s) noexcept {
   if (s.globq_size() != 0) return true;
-  for (int i = 0; i < s.nprocs; ++i) {
-    if (holds_fibers(s.procs[i])) return true;
+  for (const P& p : s.all_procs()) {
+    if (holds_fibers(p)) return true;
   }
   return orphaned_timer(s) != kNever ||
          // relaxed: as in orphaned_timer().
@@ -106,10 +144,17 @@ bool poll_network(Sched& s, int64_t now, int64_t gap_ns) noexcept {
   netpoll(0, now, woken);
   chaos_point(ChaosPoint::sysmon_polled);
   const bool found = !woken.empty();
-  if (found) ready_list(woken);
+  ready_list(woken);
   s.sysmon_polls.store(
       false, std::memory_order_relaxed);  // relaxed: D6, they are queued, under Sched::lock
   return found;
+}
+
+// RP6.
+void follow(Pace& w, int64_t now) noexcept {
+  if (now - w.procs_at_ns < kProcsEveryNs) return;
+  follow_machine();
+  w.procs_at_ns = now;
 }
 
 // The program may have installed handlers since.
@@ -151,14 +196,14 @@ void sleep_deep(Sched& s, int64_t most_ns) noexcept {
 
 // Everything that somebody may be waiting for.
 Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
-  Seen seen = wake_for_timers(s, now) ? Seen::passed_over : Seen::all_moves;
-  seen = std::max(seen, look(s, w, now));
-  if (poll_network(s, now, seen == Seen::all_moves ? kPollGapNs : kPollGapLongTurnNs)) {
-    seen = Seen::soon;
-    // relaxed: a look. They are queued, and every P is busy.
-    if (s.tick_ns != 0 && s.idle_p_count.load(std::memory_order_relaxed) == 0) {
-      kick_longest(s, w, now);
-    }
+  const Seen timers = look_after_timers(s, now);
+  Seen seen = std::max(timers, look(s, w, now));
+  const int64_t gap_ns = seen == Seen::all_moves ? kPollGapNs : kPollGapLongTurnNs;
+  const bool polled = poll_network(s, now, gap_ns);
+  if (polled) seen = Seen::soon;
+  // They are queued, and every P is busy.
+  if ((polled || timers == Seen::soon) && s.tick_ns != 0 && !a_p_is_idle(s)) {
+    kick_longest(s, w, now);
   }
   return seen;
 }
@@ -191,6 +236,7 @@ void sysmon_main(void*) noexcept {
     sleep_ns = next_sleep(s, watch, seen, now, sleep_ns);
     scavenge(pace, now);
     check_signals(s, pace, now);
+    follow(pace, now);
     const bool more_to_retire = retire_spares(now);
     if (s.schedtrace_ns != 0 && now - pace.traced_at_ns >= s.schedtrace_ns) {
       pace.traced_at_ns = now;

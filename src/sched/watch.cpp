@@ -97,12 +97,15 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
   Seen seen = Seen::all_moves;
   const bool global = s.globq_size() != 0;
   if (global) wake_if_idle();
-  for (int i = 0; i < s.nprocs; ++i) {
-    P& p = s.procs[i];
-    const bool same = same_fiber(p, w.procs[i], now_ns);
+  // relaxed: a look.
+  const int limit = s.procs_limit.load(std::memory_order_relaxed);
+  for (P& p : s.all_procs()) {
+    ProcWatch& of = w.procs[p.id];
+    const bool same = same_fiber(p, of, now_ns);
     const bool waiting = holds_fibers(p);
+    const bool wanted = waiting || global || p.id >= limit;  // RP1: it is to rest
     if (!same) {
-      if (s.tick_ns != 0 && (waiting || global)) (void)look_at_thread(p, w.procs[i], now_ns);
+      if (s.tick_ns != 0 && wanted) (void)look_at_thread(p, of, now_ns);
       continue;
     }
     if (waiting) {
@@ -116,11 +119,11 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
     // relaxed: a look.
     if (p.m.load(std::memory_order_relaxed) != nullptr) seen = std::max(seen, Seen::long_turn);
     const bool due = p.timers.next_when() <= now_ns;
-    if (!waiting && !global && !due) {
-      if (now_ns - w.procs[i].since_ns >= kBlockedAloneNs) take_from_blocked(p, w.procs[i], now_ns);
+    if (!wanted && !due) {
+      if (now_ns - of.since_ns >= kBlockedAloneNs) take_from_blocked(p, of, now_ns);
       continue;
     }
-    if (examine(s, p, w.procs[i], due ? Due::time_has_come : Due::others_wait, now_ns)) {
+    if (examine(s, p, of, due ? Due::time_has_come : Due::others_wait, now_ns)) {
       seen = Seen::soon;
     }
   }
@@ -130,22 +133,21 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
 void kick_longest(Sched& s, Watch& w, int64_t now_ns) noexcept {
   P* longest = nullptr;
   int64_t since_ns = now_ns - kWakeRunNs;
-  for (int i = 0; i < s.nprocs; ++i) {
-    const ProcWatch& seen = w.procs[i];
-    if (seen.turns != s.procs[i].turns() || seen.since_ns > since_ns) continue;
+  for (P& p : s.all_procs()) {
+    const ProcWatch& seen = w.procs[p.id];
+    if (seen.turns != p.turns() || seen.since_ns > since_ns) continue;
     since_ns = seen.since_ns;
-    longest = &s.procs[i];
+    longest = &p;
   }
   if (longest == nullptr) return;
-  ProcWatch& seen = w.procs[longest - s.procs];
+  ProcWatch& seen = w.procs[longest->id];
   (void)examine(s, *longest, seen, Due::time_has_come, now_ns);
 }
 
 int64_t next_late_timer(Sched& s, const Watch& w) noexcept {
   int64_t least = kNever;
-  for (int i = 0; i < s.nprocs; ++i) {
-    const P& p = s.procs[i];
-    const ProcWatch& seen = w.procs[i];
+  for (const P& p : s.all_procs()) {
+    const ProcWatch& seen = w.procs[p.id];
     // relaxed: a look.
     if (p.m.load(std::memory_order_relaxed) == nullptr || seen.turns != p.turns()) continue;
     const int64_t when = p.timers.next_when();

@@ -1,6 +1,6 @@
 // watch: how sysmon sees that a P does not move, and what it does about it.
 //
-//   WA1  A P that has not begun another fiber since the last look, while fibers wait in it or for anybody, is looked at: if
+//   WA1  A P that has not begun another fiber since the last look, while fibers wait in it or for anybody, or it is to rest, is looked at: if
 //        its thread is blocked in the kernel it loses the P (PR5 in preempt.hpp); if it runs, and somebody's time has come
 //        meanwhile, or its ticks fail to come, its fiber is asked to give way (PR6).
 //   WA2  Blocked means: the kernel says that the thread sleeps, at two looks in a row, or at one when the P has not moved for

@@ -59,7 +59,7 @@ bool may_spin() noexcept {
   // relaxed: guesses, too.
   return s.idle_p_count.load(std::memory_order_relaxed) +
              s.spinning.load(std::memory_order_relaxed) <
-         s.nprocs - 1;
+         s.procs_in_use.load(std::memory_order_relaxed) - 1;
 }
 
 }  // namespace

@@ -58,6 +58,21 @@ TEST_P(DeadlockDeathTest, IsReported) {
       ExitedWithCode(kDeadlock), "gort: deadlock");
 }
 
+// D1, RP2: Ps that rest are not waited for.
+TEST_P(DeadlockDeathTest, IsReportedBesidePsThatRest) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] {
+          set_procs(6);
+          spawn([] { yield(); }).join();
+          set_procs(1);
+          embrace();
+        });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
 TEST_P(DeadlockDeathTest, TheReportNamesEveryFiber) {
   EXPECT_EXIT(
       {

@@ -23,7 +23,7 @@ class Runtime {
   Runtime() {
     sched_.emplace();
     sched_->procs = new P[1];
-    sched_->nprocs = 1;
+    sched_->procs_limit.store(1, std::memory_order_relaxed);
     live_sched.store(&*sched_, std::memory_order_release);
     what_it_is_made_of_ = 1;
     open_for_visitors.store(true, std::memory_order_seq_cst);
@@ -65,7 +65,7 @@ void come_early() {
     const Visitor visit;
     if (!runtime_alive()) return;
     check(runtime->touch(), "the runtime is whole");
-    check(sched().nprocs == 1, "and found");
+    check(sched().procs_limit.load(std::memory_order_relaxed) == 1, "and found");
   });
   runtime.emplace();
   runtime.reset();

@@ -19,6 +19,7 @@ constexpr std::string_view kAccepted =
     "known are GORT_PROCS, GORT_STACK, GORT_MAX_THREADS, GORT_THREADS and GORT_DEBUG";
 constexpr std::string_view kDebugAccepted =
     "known are schedtrace=<milliseconds>, deadlock=on|off|strict, asyncpreempt=0|1, "
+    "updateprocs=0|1, "
     "slice=<microseconds>us, ticks=timer|event|watchman and chaos=<seed>|random";
 constexpr std::string_view kNoChaos =
     "this build of gort has no chaos mode; configure one with -DGORT_CHECKED=ON";
@@ -122,8 +123,8 @@ class Parser {
       out_.debug["schedtrace"] = std::to_string(ms);
     } else if (key == "deadlock" && (value == "on" || value == "off" || value == "strict")) {
       out_.debug["deadlock"] = value;
-    } else if (key == "asyncpreempt" && (value == "0" || value == "1")) {
-      out_.debug["asyncpreempt"] = value;
+    } else if ((key == "asyncpreempt" || key == "updateprocs") && (value == "0" || value == "1")) {
+      out_.debug[std::string(key)] = value;
     } else if (key == "ticks" && (value == "timer" || value == "event" || value == "watchman")) {
       out_.debug["ticks"] = value;
     } else if (key == "slice" && value.ends_with("us") &&

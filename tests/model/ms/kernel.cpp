@@ -32,6 +32,7 @@ std::array<Registered, kFds> fds;
 int64_t clock_ns = 0;
 int threads_refused = 0;
 int threads_there = 0;
+int processors_there = 1;
 model::ThreadId sysmon_thread = 0;
 uint64_t sysmon_looks = 0;
 // As /proc counts them. A thread's end is ordered before the look that misses it, by the kernel's own locks.
@@ -46,6 +47,7 @@ void ModelKernel::begin() {
   ModelSocket::begin();
   threads_refused = 0;
   threads_there = 0;
+  processors_there = 1;
   sysmon_thread = 0;
   sysmon_looks = 0;
   tasks.store(1, std::memory_order_relaxed);  // sysmon
@@ -57,6 +59,10 @@ void ModelKernel::pass_until(int64_t ns) {
 
 void ModelKernel::refuse_threads(int n) {
   threads_refused = n;
+}
+
+void ModelKernel::processors(int n) {
+  processors_there = n;
 }
 
 int ModelKernel::threads() {
@@ -198,6 +204,12 @@ void minit(mOS& os) noexcept {
 void mdestroy(mOS& os) noexcept {
   MsWorld::join_thread(os.mapping_bytes);
   --threads_there;
+}
+int getproccount() noexcept {
+  return processors_there;
+}
+void* mem_reserve(size_t bytes, size_t) noexcept {
+  return std::calloc(1, bytes);
 }
 void* mem_map(size_t bytes) noexcept {
   return std::calloc(1, bytes);

@@ -26,10 +26,7 @@ constexpr int64_t kMsNs = 1'000'000;
 constexpr int64_t kLongIdleNs = 100 * kMsNs;
 
 void pass_lonely_ones_over() {
-  Sched& s = sched();
-  for (int i = 0; i < s.nprocs; ++i) {
-    s.procs[i].lonely_limit.store(UINT32_MAX, std::memory_order_relaxed);
-  }
+  for (P& p : sched().all_procs()) p.lonely_limit.store(UINT32_MAX, std::memory_order_relaxed);
 }
 
 // Y1, I4: sysmon goes to sleep for good while an M gets a P. On that P a fiber makes another ready, for which nobody

@@ -5,6 +5,7 @@
 #include "base/check.hpp"
 #include "ms/mem/sched/loop.hpp"
 #include "sched/census.hpp"
+#include "sched/idle_list.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
@@ -76,18 +77,21 @@ namespace {
 MsWorld* the_world = nullptr;
 }  // namespace
 
-MsWorld::MsWorld(int procs) {
+MsWorld::MsWorld(int procs) : nprocs_(procs) {
   the_world = this;
   live_sched.store(&sched_, std::memory_order_relaxed);
   open_for_visitors.store(true, std::memory_order_relaxed);
   sched_.procs = procs_;
-  sched_.nprocs = procs;
+  sched_.procs_made.store(procs, std::memory_order_relaxed);
+  sched_.procs_in_use.store(procs, std::memory_order_relaxed);
+  sched_.procs_limit.store(procs, std::memory_order_relaxed);
   sched_.max_threads = 8;
   sched_.deadlock = DeadlockMode::off;
   threads_.reserve(model::kMaxThreads);  // one may be made while another is waited for
   for (int i = 0; i < procs; ++i) {
     procs_[i].id = i;
     procs_[i].alone = procs == 1;
+    procs_[i].use = PUse::held;
     procs_[i].random.seed(static_cast<uint64_t>(i));
   }
   ModelKernel::begin();
@@ -109,17 +113,12 @@ void MsWorld::put_next(int proc, MsFiber& fiber) {
 }
 
 void MsWorld::start() {
-  for (int i = 0; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
+  for (int i = 0; i < nprocs_; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
 void MsWorld::begin_idle() {
   const LockGuard guard(sched_.lock);
-  for (int i = 0; i < sched_.nprocs; ++i) {
-    procs_[i].idle_link = sched_.idle_p;
-    sched_.idle_p = &procs_[i];
-  }
-  sched_.idle_p_listed = sched_.nprocs;
-  sched_.idle_p_count.store(sched_.nprocs, std::memory_order_relaxed);
+  for (int i = 0; i < nprocs_; ++i) list_idle_p(sched_, &procs_[i]);
 }
 
 void MsWorld::add_spare() {
@@ -131,7 +130,7 @@ void MsWorld::start_as_first() {
   m_enter(m);
   m->p = &procs_[0];
   m->p->m.store(m, std::memory_order_relaxed);
-  for (int i = 1; i < sched_.nprocs; ++i) start_m(&ms_[i], &procs_[i]);
+  for (int i = 1; i < nprocs_; ++i) start_m(&ms_[i], &procs_[i]);
 }
 
 void begin_blocking() {

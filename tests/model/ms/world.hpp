@@ -91,6 +91,7 @@ class MsWorld {
  private:
   void start_m(M* m, P* p);
   static constexpr int kProcsMax = 3;
+  const int nprocs_;
   Sched sched_;
   P procs_[kProcsMax];
   M ms_[kProcsMax];
@@ -123,6 +124,8 @@ struct ModelKernel {
   static void pass_until(int64_t ns);
   // The next so many threads can not be made.
   static void refuse_threads(int n);
+  // So many processors there are from now on.
+  static void processors(int n);
   // How many have been made and not yet released.
   static int threads();
   // How often sysmon has looked at the clock: at least once in each of its turns.

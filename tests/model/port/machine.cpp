@@ -81,7 +81,8 @@ bool on_machine(const M* m) noexcept {
 }
 
 ModelRuntime::ModelRuntime(int machines) {
-  sched_.nprocs = machines;
+  sched_.procs_made.store(machines, std::memory_order_relaxed);
+  sched_.procs_in_use.store(machines, std::memory_order_relaxed);
   sched_.procs = new P[static_cast<size_t>(machines)];
   sched_.stack_bytes = StackPool::kDefaultStackBytes;
   live_sched.store(&sched_, std::memory_order_release);
@@ -100,7 +101,7 @@ void ModelRuntime::close() {
 ModelRuntime::~ModelRuntime() {
   close();
   Visitor::close_the_door();
-  for (int i = 0; i < sched_.nprocs; ++i) drain_free(&sched_.procs[i]);
+  for (P& p : sched_.all_procs()) drain_free(&p);
   model::check(count_fibers() == 0, "B4: every fiber that was spawned has ended");
   model::check(stacks_out() == 0, "every slot has come back");
   for_each_slot([](std::byte* top) { std::memset(static_cast<void*>(slot_g(top)), 0, sizeof(G)); });

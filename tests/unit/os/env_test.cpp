@@ -84,7 +84,7 @@ TEST(Settings, TheTextOfAComplaint) {
   EXPECT_EQ(
       complaint("GORT_DEBUG", "foo=1"),
       "GORT_DEBUG=foo=1 ignored: known are schedtrace=<milliseconds>, deadlock=on|off|strict, "
-      "asyncpreempt=0|1, slice=<microseconds>us, ticks=timer|event|watchman and "
+      "asyncpreempt=0|1, updateprocs=0|1, slice=<microseconds>us, ticks=timer|event|watchman and "
       "chaos=<seed>|random");
 }
 

@@ -307,6 +307,19 @@ TEST_P(IdleAlone, CostsNoCpu) {
   });
 }
 
+// RP2: all that are in use are idle, so sysmon sleeps; none of those that rest has anything to be looked after.
+TEST_P(IdleAlone, PsThatRestCostNoCpu) {
+  in_fibers([] {
+    set_procs(8);
+    sleep_for(1ms);  // every part has been started
+    set_procs(2);
+    sleep_for(100ms);  // sysmon has gone to sleep
+    const int64_t before = cpu_used_ns();
+    sleep_for(300ms);
+    EXPECT_LT(cpu_used_ns() - before, test::kSanitizers ? 50'000'000 : 5'000'000);
+  });
+}
+
 TEST_P(IdleAlone, AnEmbeddedRuntimeIsNoDeadlockAndCostsNoCpu) {
   runtime rt(opts());
   rt.run([] {});

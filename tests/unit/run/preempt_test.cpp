@@ -160,7 +160,7 @@ TEST(Preempt, CallsInsideBlocking) {
         EXPECT_EQ(t.get(), 7);
       });
     }
-    EXPECT_EQ(sched().nprocs, 2);
+    EXPECT_EQ(procs(), 2);
   });
 }
 
