@@ -8,6 +8,7 @@ namespace gort {
 constinit Atomic<Sched*> live_sched{nullptr};
 constinit ForeignParked foreign_parked;
 constinit HouseThreads house_threads;
+constinit Atomic<int> outside_wakers{0};
 constinit Atomic<bool> open_for_visitors{false};
 constinit Atomic<int> Visitor::count{0};
 

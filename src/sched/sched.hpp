@@ -152,6 +152,10 @@ class HouseThreads {
 };
 extern HouseThreads house_threads;
 
+// Threads of gort's that wake fibers because of what comes from outside of the process: a signal that somebody wants to be
+// told of (D8 in deadlock.cpp).
+extern Atomic<int> outside_wakers;
+
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
 extern Atomic<Sched*> live_sched;
 

@@ -1,4 +1,4 @@
-// Models of the deadlock report (D1 to D7): it comes when no fiber can ever run again, and never else.
+// Models of the deadlock report (D1 to D8): it comes when no fiber can ever run again, and never else.
 #include "sched/deadlock.hpp"
 
 #include <gtest/gtest.h>
