@@ -2,6 +2,7 @@
 
 #include "base/mem.hpp"
 #include "base/pause.hpp"
+#include "sched/fork.hpp"
 
 namespace gort {
 
@@ -11,6 +12,12 @@ namespace {
 // Holders run a few instructions, so a short spin nearly always suffices; what ends it is a holder
 // that the kernel has descheduled. 100 pauses are 1 to 4 us on the processors this was tried on.
 constexpr int kSpins = Mem::tries(100);
+
+// FK2. One too many costs a needless wake-up at every release.
+const bool forgets_sleepers = on_fork([]() noexcept {
+  for (Atomic<uint32_t>& n : lock_sleepers)
+    n.store(0, std::memory_order_relaxed);  // relaxed: one thread
+});
 }  // namespace
 
 void Lock::lock_slow() noexcept {
@@ -19,6 +26,7 @@ void Lock::lock_slow() noexcept {
     cpu_pause();
   }
   Atomic<uint32_t>& sleepers = sleepers_of(this);
+  if (after_fork) fatal_after_fork();  // FK1: its holder is not there
   // relaxed: the heavy fence below orders it before our look at the word (L1).
   sleepers.fetch_add(1, std::memory_order_relaxed);
   chaos_point(ChaosPoint::lock_slow);

@@ -72,6 +72,7 @@ void request_stop(G* g) noexcept {
 // dead ones too: a slot that is reborn meanwhile waits in its first park until the second walk has
 // passed.
 void stop_all() noexcept {
+  if (after_fork) fatal_after_fork();  // FK1: the main fiber has returned
   Region in;
   Sched& s = sched();
   {

@@ -3,9 +3,11 @@
 #include <ucontext.h>
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "base/thread_safety.hpp"
+#include "sched/fork.hpp"
 #include "sched/lock.hpp"
 #include "signal/die.hpp"
 #include "signal/signal.hpp"
@@ -24,6 +26,9 @@ struct Chain {
   os::SignalAction stacked GORT_GUARDED_BY(chains_lock);
 };
 Chain chains[kSignals + 1];
+
+// FK2. A change that was under way is made or not: of a cell one sees one action whole (CH3).
+const bool forgets_lock = on_fork([]() noexcept { new (&chains_lock) Lock; });
 
 // A function of another type, as which it is called; through the type that stands for all of them.
 template <class To, class From>

@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -28,6 +29,7 @@
 #include "gort/mutex.hpp"
 #include "gort/signals.hpp"
 #include "os/os.hpp"
+#include "sched/fork.hpp"
 #include "sched/note.hpp"
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
@@ -86,6 +88,8 @@ class Notifier {
   void add(const chan<int>& ch, uint64_t set);
   void remove(const chan<int>& ch);
   void remove_all(uint64_t set, Then then);
+  // In the child of a fork.
+  void forget() noexcept;
 
  private:
   // What the helper does.
@@ -113,11 +117,30 @@ class Notifier {
   Note masked_;  // it has
 };
 
-// Not destroyed at the process's end, when a helper may still run.
-Notifier& notifier() {
-  static Notifier& one = *new Notifier;
-  return one;
+// There from the process's beginning, and not destroyed at its end, when a helper may still run.
+union Forever {
+  constexpr Forever() noexcept : notifier() {}
+  ~Forever() {}
+  Notifier notifier;
+};
+constinit Forever forever;
+
+Notifier& notifier() noexcept {
+  return forever.notifier;
 }
+
+// FK2 in fork.hpp. The helper is not there, and who waited for signals is the parent. Handlers of ours stay installed in the child,
+// and do what would be done without them.
+void Notifier::forget() noexcept {
+  const uint64_t ignored = ignored_;
+  new (this) Notifier;  // what it owned is the parent's
+  ignored_ = ignored;
+}
+
+const bool forgets_wishes = on_fork([]() noexcept {
+  inbox.forget();
+  notifier().forget();
+});
 
 // ---- The helper -----------------------------------------------------------------------------------------
 
@@ -219,6 +242,7 @@ void Notifier::put_back(uint64_t set) noexcept {
 }
 
 void Notifier::add(const chan<int>& ch, uint64_t set) {
+  if (after_fork) throw std::logic_error("gort: no signals in the child of a fork");
   const std::lock_guard guard(calls_);
   if (set == 0) return;
   begin_helper();
