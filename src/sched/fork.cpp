@@ -6,6 +6,7 @@
 #include "base/mem.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
+#include "sched/lock.hpp"
 #include "sched/netpoll_internal.hpp"
 
 namespace gort {
@@ -37,6 +38,8 @@ void in_child() noexcept {
   foreign_parked.forget();
   house_threads.forget();
   outside_wakers.store(0, std::memory_order_relaxed);  // relaxed: as above
+  // One too many costs a needless wake-up at every release. relaxed: as above.
+  for (Atomic<uint32_t>& sleepers : lock_sleepers) sleepers.store(0, std::memory_order_relaxed);
   for (int i = 0; i < forgetters_used; ++i) forgetters[i]();
 }
 

@@ -2,7 +2,7 @@
 
 #include "base/mem.hpp"
 #include "base/pause.hpp"
-#include "sched/fork.hpp"
+#include "sched/sched.hpp"
 
 namespace gort {
 
@@ -12,12 +12,6 @@ namespace {
 // Holders run a few instructions, so a short spin nearly always suffices; what ends it is a holder
 // that the kernel has descheduled. 100 pauses are 1 to 4 us on the processors this was tried on.
 constexpr int kSpins = Mem::tries(100);
-
-// FK2. One too many costs a needless wake-up at every release.
-const bool forgets_sleepers = on_fork([]() noexcept {
-  for (Atomic<uint32_t>& n : lock_sleepers)
-    n.store(0, std::memory_order_relaxed);  // relaxed: one thread
-});
 }  // namespace
 
 void Lock::lock_slow() noexcept {

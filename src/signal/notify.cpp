@@ -105,8 +105,8 @@ class Notifier {
   [[nodiscard]] uint64_t wanted_without(const chan<int>* ch, uint64_t set);
   void withdraw(const chan<int>* ch, uint64_t set, Then then);
 
-  mutex calls_;
-  mutex list_;
+  mutex calls_;  // NT5
+  mutex list_;   // NT5
   std::vector<Subscriber> subscribers_;
   uint64_t ignored_ = 0;  // by us
 
@@ -177,8 +177,8 @@ void Notifier::deliver() noexcept {
 void Notifier::begin_helper() {
   if (has_helper_) return;
   os::osinit();
-  over_.store(false, std::memory_order_relaxed);  // relaxed, both: the thread begins behind them
-  open_.store(0, std::memory_order_relaxed);
+  over_.store(false, std::memory_order_relaxed);  // relaxed: the thread begins behind it
+  open_.store(0, std::memory_order_relaxed);      // relaxed: as above
   int error = 0;
   blocking([&] { error = os::newosproc0(helper_, kHelperStackBytes, helper_main, this); });
   if (error != 0) {
@@ -323,7 +323,7 @@ void Notifier::remove_all(uint64_t set, Then then) {
 }  // namespace
 
 bool notified(const Arrived& signal) {
-  if (!inbox.put(signal.sig)) return false;
+  if (!inbox.put(signal.sig)) return false;  // NT1
   SignalHandler instead;
   (void)call_chained(signal, &instead);
   return true;

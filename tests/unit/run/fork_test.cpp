@@ -117,6 +117,7 @@ TEST_P(Fork, AChildMayCallExit) {
   });
 }
 
+// FK1.
 TEST_P(Fork, NothingIsStartedInAChild) {
   there([] {
     auto sleeper = spawn([] { sleep_for(1h); });
