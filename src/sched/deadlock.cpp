@@ -27,6 +27,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/report.hpp"
 #include "sched/sched.hpp"
+#include "sched/sysmon.hpp"
 
 namespace gort {
 namespace {
@@ -101,6 +102,20 @@ void check_deadlock() noexcept {
   // woken a thread.
   if (Mem::recheck(all_asleep(s) != Asleep::all) || Mem::recheck(turns(s) != before)) return;
   report_deadlock();
+}
+
+void end_outside_waker() noexcept {
+  const Visitor visit;
+  if (!runtime_alive()) {
+    outside_wakers.fetch_sub(1, std::memory_order_relaxed);  // relaxed: nobody looks
+    return;
+  }
+  {
+    // Of sysmon, which falls asleep and then looks under the lock, and us one sees the other (Y1).
+    LockGuard guard(sched().lock);
+    outside_wakers.fetch_sub(1, std::memory_order_relaxed);  // relaxed: under the lock
+  }
+  wake_sysmon();
 }
 
 }  // namespace gort

@@ -32,7 +32,8 @@ class SignalInbox {
     const bool wanted = (wanted_.load(std::memory_order_seq_cst) & bit) != 0;  // seq_cst: NT2
     // relaxed: who takes it comes behind the note (NT3) or behind the count (NT2).
     if (wanted) pending_.fetch_or(bit, std::memory_order_relaxed);
-    inside_.fetch_sub(1, std::memory_order_release);  // release: NT2, what we have put down
+    // release: NT2, what we have put down. unmodelled: the checker lets a thread's changes take place in its order.
+    inside_.fetch_sub(1, std::memory_order_release);
     if (wanted) note_.wake();
     return wanted;
   }

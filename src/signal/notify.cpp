@@ -29,11 +29,11 @@
 #include "gort/mutex.hpp"
 #include "gort/signals.hpp"
 #include "os/os.hpp"
+#include "sched/deadlock.hpp"
 #include "sched/fork.hpp"
 #include "sched/note.hpp"
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
-#include "sched/sysmon.hpp"
 #include "signal/inbox.hpp"
 #include "signal/sigtab.hpp"
 
@@ -196,11 +196,8 @@ void Notifier::end_helper() noexcept {
   over_.store(true, std::memory_order_relaxed);  // relaxed: the note follows
   inbox.wake();
   blocking([this] { os::mdestroy(helper_); });
-  outside_wakers.fetch_sub(1, std::memory_order_relaxed);  // relaxed: D8
-  // Fibers may be asleep for good now, and nobody have looked.
   const Region in;
-  const Visitor visit;
-  if (runtime_alive()) wake_sysmon();
+  end_outside_waker();  // D8
 }
 
 void Notifier::set_helpers_mask(uint64_t open) noexcept {
