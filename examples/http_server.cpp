@@ -7,6 +7,7 @@
 // the CPU time per request then. http/ does the parsing; here is only what waits.
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <gort/gort.hpp>
 #include <string>
@@ -14,7 +15,6 @@
 #include "http/report.hpp"
 #include "http/session.hpp"
 #include "http/settings.hpp"
-#include "http/signal_thread.hpp"
 #include "http/stats_json.hpp"
 
 namespace {
@@ -115,7 +115,7 @@ void accept_all(Server& server) {
   for (;;) {
     std::error_code ec;
     gort::net::tcp_stream peer = server.listener.accept(ec);
-    if (ec == std::errc::operation_canceled) return;  // the signal's thread has closed the listener
+    if (ec == std::errc::operation_canceled) return;  // end_at_signal() has closed the listener
     if (ec) {
       // No descriptor is left, most likely. Connections that end will free some.
       wait_out("accept", ec.message(), complained);
@@ -129,6 +129,11 @@ void accept_all(Server& server) {
       wait_out("a connection", error.what(), complained);
     }
   }
+}
+
+void end_at_signal(Server& server, const gort::chan<int>& signals) {
+  (void)signals.recv();
+  server.listener.close();
 }
 
 // Every few seconds, when something has happened, a line about the scheduler.
@@ -167,6 +172,9 @@ void serve_until_signal(Server& server) {
   const http::Settings& settings = server.settings;
   FILE* out = settings.quiet ? stderr : stdout;
   server.listener = open_listener(settings, out);
+  // To the end of the process: a second signal does not cut the answers of the last requests short.
+  const gort::chan<int> signals(1);
+  gort::signals::notify(signals, {SIGINT, SIGTERM});
   const std::string url = "http://" + server.listener.local_endpoint().to_string();
   std::fprintf(out, "Serving on %s/\n", url.c_str());
   if (!settings.quiet) {
@@ -176,10 +184,10 @@ void serve_until_signal(Server& server) {
                  url.c_str(), url.c_str(), url.c_str());
   }
   std::fflush(out);
-  const http::SignalThread signal_thread([&server] { server.listener.close(); });
   int procs = 0;
   gort::run(gort::options{.procs = settings.procs}, [&] {
     procs = gort::procs();
+    gort::go(end_at_signal, std::ref(server), signals);
     gort::go(log_stats, std::ref(server));
     accept_all(server);
   });
@@ -195,7 +203,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s %s\n", argv[0], http::kUsage);
     return 1;
   }
-  http::SignalThread::block();
   try {
     serve_until_signal(server);
   } catch (const std::exception& error) {

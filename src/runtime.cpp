@@ -54,9 +54,6 @@ constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1)
 // Chaos takes the shortcuts for one P away in every second run.
 constexpr unsigned kNotAloneOneIn = 2;
 
-// One runtime at a time; held from the check to the publication and over the whole end.
-Atomic<bool> taken{false};
-
 void check_options(const options& o) {
   if (o.procs < 0 || o.procs > kMaxProcs) {
     throw std::invalid_argument("gort: options.procs must be from 0 (automatic) to 1024");
@@ -131,7 +128,7 @@ void start_chaos() {
     const auto& debug = os::settings().debug;
     const auto it = debug.find("chaos");
     if (it == debug.end()) return;
-    static uint32_t runs = 0;  // protected by `taken`
+    static uint32_t runs = 0;  // protected by `runtime_taken`
     chaos_begin(chaos_seed(it->second), ++runs);
   }
 }
@@ -174,7 +171,7 @@ void release(Sched& s) noexcept {
   delete &s;
   stop_chaos();
   // release: pairs with the exchange in start_sched(); the next runtime begins behind all this.
-  taken.store(false, std::memory_order_release);
+  runtime_taken.store(false, std::memory_order_release);
 }
 
 // sysmon, and with preemption the thread that makes spares. Both, or none and -errno.
@@ -188,9 +185,17 @@ int start_watchmen(Sched& s) noexcept {
   return error;
 }
 
+void refuse_after_fork() {
+  if (after_fork) {
+    throw std::logic_error(
+        "gort: no runtime in the child of a fork whose parent had one: call exec");
+  }
+}
+
 void start_sched(const options& wish) {
   check_options(wish);
-  if (taken.exchange(true, std::memory_order_acq_rel)) {  // acq_rel: with the release at the end
+  if (runtime_taken.exchange(true,
+                             std::memory_order_acq_rel)) {  // acq_rel: with the release at the end
     throw std::logic_error("gort: a runtime is alive already");
   }
   try {
@@ -214,7 +219,7 @@ void start_sched(const options& wish) {
     live_sched.store(s.release(), std::memory_order_release);
   } catch (...) {
     stop_chaos();
-    taken.store(false, std::memory_order_release);  // release: as in release()
+    runtime_taken.store(false, std::memory_order_release);  // release: as in release()
     throw;
   }
   Sched& s = sched();
@@ -290,6 +295,7 @@ options options::from_env() {
 namespace detail {
 
 void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
+  refuse_after_fork();
   if (current_m() != nullptr) throw std::logic_error("gort: run() inside a fiber");
   start_sched(o);
   Sched& s = sched();
@@ -321,12 +327,14 @@ void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
 }  // namespace detail
 
 runtime::runtime(const options& o) {
+  refuse_after_fork();
   if (current_m() != nullptr) throw std::logic_error("gort: a runtime inside a fiber");
   start_sched(o);
   open_door();
 }
 
 runtime::~runtime() {
+  if (after_fork) return;  // FK1: perhaps at exit()
   if (current_m() != nullptr) fatal("a runtime is destroyed by a fiber", __FILE__, __LINE__);
   stop_all();
   sched().exit_note.sleep();

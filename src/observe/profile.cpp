@@ -23,6 +23,7 @@
 #include "gort/mutex.hpp"
 #include "observe/pprof.hpp"
 #include "os/os.hpp"
+#include "sched/fork.hpp"
 #include "sched/note.hpp"
 #include "sched/sanitizer.hpp"
 #include "sched/sched.hpp"
@@ -186,6 +187,12 @@ void CpuProfile::write() {
 mutex running_mutex;
 CpuProfile* running = nullptr;
 
+// FK2 in fork.hpp: it goes on in the parent alone, which writes it.
+const bool forgets_profile = on_fork([]() noexcept {
+  new (&running_mutex) mutex;
+  running = nullptr;
+});
+
 }  // namespace
 
 namespace profile {
@@ -194,6 +201,7 @@ void cpu_start(const std::string& path, int hz) {
   if (hz < 1 || hz > kHzMax) {
     throw std::invalid_argument("gort: a CPU profile takes from 1 to 1000 samples a second");
   }
+  if (after_fork) throw std::logic_error("gort: no CPU profile in the child of a fork");
   if (kSanitizerThreads != 0) {
     throw std::system_error(std::make_error_code(std::errc::not_supported),
                             "gort: a CPU profile under ThreadSanitizer");

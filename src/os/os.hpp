@@ -201,6 +201,8 @@ struct mOS;
 // On the thread itself, by minit() and unminit(): mOS::tick_source as wished; nothing to be had is no error.
 void begin_ticks(mOS& os) noexcept;
 void end_ticks(mOS& os) noexcept;
+// In the child of a fork, which inherits events, but no timers: closes its copy.
+void forget_ticks(mOS& os) noexcept;
 // Whether a signal (its siginfo_t) is a tick of this thread, whose record may be null.
 bool is_tick(const mOS* os, const void* info) noexcept;
 // Its address is the value of the signals that a thread's timer sends.

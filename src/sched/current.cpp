@@ -5,6 +5,7 @@
 
 #include "base/check.hpp"
 #include "base/thread_safety.hpp"
+#include "sched/fork.hpp"
 
 namespace gort {
 
@@ -42,6 +43,11 @@ struct ForeignPool {
   G* free GORT_GUARDED_BY(lock) = nullptr;
 };
 ForeignPool foreign_pool;
+
+// FK2.
+const bool forgets_pool = on_fork([]() noexcept {
+  if (foreign_pool.lock.held()) new (&foreign_pool) ForeignPool;
+});
 
 G* take_foreign() noexcept {
   {

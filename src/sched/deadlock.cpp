@@ -12,6 +12,8 @@
 //       descriptors out before they queue the fibers. The poller is made to look for itself.
 //   D7  none is on its way from a thread that has no P: such a thread counts its fiber (B4 in
 //       census.hpp) before it has queued it. It is alive, but D3 is not asked in strict mode.
+//   D8  nobody waits for what comes from outside of the process, a signal (signal/notify.cpp). That is asked in strict mode, too.
+//       Who ends the wish is a fiber, or makes sysmon look.
 //
 // All but D3 are looked at under Sched::lock, behind which foreign wake-ups are queued. D3 counts
 // the process's threads in /proc, which costs some 10 us, so it comes last; a thread that ends
@@ -25,6 +27,7 @@
 #include "sched/netpoll_internal.hpp"
 #include "sched/report.hpp"
 #include "sched/sched.hpp"
+#include "sched/sysmon.hpp"
 
 namespace gort {
 namespace {
@@ -50,6 +53,8 @@ Asleep all_asleep(Sched& s) noexcept {
   if (Mem::recheck(netpoll_wanted())) return Asleep::no;
   if (s.main_runs.load(std::memory_order_relaxed) == 0) return Asleep::no;  // D4
   if (Mem::recheck(count_fibers() == 0)) return Asleep::no;                 // D5
+  // relaxed: D8; a fiber that counts on it knows of it, and is asleep. modelled in DeadlockModel.
+  if (Mem::recheck(outside_wakers.load(std::memory_order_relaxed) != 0)) return Asleep::no;
   // relaxed: D6, behind the look at descriptors, which acquires.
   if (Mem::recheck(s.sysmon_polls.load(std::memory_order_relaxed))) return Asleep::no;
   return s.polling_m != nullptr ? Asleep::all_but_poller : Asleep::all;
@@ -98,6 +103,20 @@ void check_deadlock() noexcept {
   // woken a thread.
   if (Mem::recheck(all_asleep(s) != Asleep::all) || Mem::recheck(turns(s) != before)) return;
   report_deadlock();
+}
+
+void end_outside_waker() noexcept {
+  const Visitor visit;
+  if (!runtime_alive()) {
+    outside_wakers.fetch_sub(1, std::memory_order_relaxed);  // relaxed: nobody looks
+    return;
+  }
+  {
+    // Of sysmon, which falls asleep and then looks under the lock, and us one sees the other (Y1).
+    LockGuard guard(sched().lock);
+    outside_wakers.fetch_sub(1, std::memory_order_relaxed);  // relaxed: under the lock
+  }
+  wake_sysmon();
 }
 
 }  // namespace gort

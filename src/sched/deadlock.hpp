@@ -10,4 +10,7 @@ void check_deadlock() noexcept;
 // True if only a foreign thread, if at all, can still wake a fiber.
 [[nodiscard]] bool deadlock_suspected() noexcept;
 
+// D8: a thread that could wake fibers for something from outside is not there any more. outside_wakers is raised before it is.
+void end_outside_waker() noexcept;
+
 }  // namespace gort

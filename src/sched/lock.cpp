@@ -2,6 +2,7 @@
 
 #include "base/mem.hpp"
 #include "base/pause.hpp"
+#include "sched/sched.hpp"
 
 namespace gort {
 
@@ -19,6 +20,7 @@ void Lock::lock_slow() noexcept {
     cpu_pause();
   }
   Atomic<uint32_t>& sleepers = sleepers_of(this);
+  if (after_fork) fatal_after_fork();  // FK1: its holder is not there
   // relaxed: the heavy fence below orders it before our look at the word (L1).
   sleepers.fetch_add(1, std::memory_order_relaxed);
   chaos_point(ChaosPoint::lock_slow);

@@ -65,6 +65,11 @@ class GORT_CAPABILITY("lock") Lock {
     if (__builtin_expect(Mem::recheck(sleeper), 0)) wake(&word_);
   }
 
+  // In the child of a fork, where nobody else is.
+  [[nodiscard]] bool held() const noexcept {
+    return word_.load(std::memory_order_relaxed) != 0;  // relaxed: there is one thread
+  }
+
  private:
   static constexpr unsigned kSleeperSlots = 64;  // collisions cost a needless futex wake, no more
 

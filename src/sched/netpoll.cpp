@@ -40,6 +40,7 @@
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/chaos.hpp"
+#include "sched/fork.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/park.hpp"
 #include "sched/region.hpp"
@@ -104,6 +105,11 @@ struct DescPool {
   PollDesc* free GORT_GUARDED_BY(lock) = nullptr;
 };
 DescPool desc_pool;
+
+// FK2.
+const bool forgets_pool = on_fork([]() noexcept {
+  if (desc_pool.lock.held()) new (&desc_pool) DescPool;
+});
 Atomic<uint64_t> runtime_ids{0};
 
 struct NetWait : Wait {
@@ -438,6 +444,12 @@ void netpoll_fini(Sched& s) noexcept {
   if (s.poller->epfd >= 0) os::fd_close(s.poller->epfd);
   delete s.poller;
   s.poller = nullptr;
+}
+
+void netpoll_forget() noexcept {
+  const Poller* const poller = sched().poller;
+  os::fd_close(poller->wake_fd);
+  os::fd_close(poller->epfd);
 }
 
 namespace {

@@ -12,6 +12,8 @@ struct Sched;
 // Makes and releases the runtime's epoll instance. Negative errno on failure.
 int netpoll_init(Sched& s) noexcept;
 void netpoll_fini(Sched& s) noexcept;
+// In the child of a fork: closes its copies of the descriptors (FK3 in fork.hpp).
+void netpoll_forget() noexcept;
 
 inline constexpr uint32_t kPollEventsMax =
     128;  // per call, as in Go; more are left for the next call

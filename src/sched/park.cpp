@@ -70,6 +70,7 @@ void yield_after(M* m, G* g, void*) noexcept {
 
 // A foreign thread waits on a word of its own; there is no far side, and no timer but the futex's.
 WakeCause park_thread(G* g, Wait& w) noexcept {
+  if (after_fork) fatal_after_fork();  // FK1
   // Times before the clock's beginning are as good as its beginning, and safe to subtract from.
   int64_t until = kNever;
   if (w.timer != nullptr) until = w.timer->when_ns < 0 ? int64_t{0} : int64_t{w.timer->when_ns};
@@ -179,6 +180,7 @@ WakeCause park(Wait& w) noexcept {
 namespace {
 
 [[gnu::noinline]] void ready_from_outside(G* g) noexcept {
+  if (after_fork) return;  // FK1: it is not there
   const Visitor visit;
   set_state(g, GState::runnable);
   GList one;
@@ -269,6 +271,7 @@ void ready_list(GList& list) noexcept {
   M* m = current_m();
   P* p = m != nullptr ? m->p : nullptr;
   if (p != nullptr) return ready_list_on(p, list);
+  if (after_fork) return;  // FK1
   const Visitor visit;
   ready_list_on(nullptr, list);
 }

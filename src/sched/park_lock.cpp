@@ -2,6 +2,7 @@
 
 #include "base/mem.hpp"
 #include "base/pause.hpp"
+#include "sched/sched.hpp"
 
 namespace gort {
 
@@ -22,6 +23,8 @@ constinit Atomic<uint32_t> nobody_wakes{0};
     // Sleeping, not yielding: a holder of lower priority must get to run.
     if (i < kSpins) {
       cpu_pause();
+    } else if (after_fork) {
+      fatal_after_fork();  // FK1: its holder is not there
     } else {
       os::futexsleep(&nobody_wakes, 0, kSleepNs);
     }

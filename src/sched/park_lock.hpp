@@ -97,6 +97,11 @@ class GORT_CAPABILITY("park lock") ParkLock {
   // The far side's half: releases what the fiber that has left its stack has taken.
   void unlock_for_parked() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS { unlock(); }
 
+  // In the child of a fork, where nobody else is.
+  [[nodiscard]] bool held() const noexcept {
+    return own_.load(std::memory_order_relaxed) || word_.held();  // relaxed: there is one thread
+  }
+
  private:
   enum class Bias : uint8_t { none, biased, ending };
 

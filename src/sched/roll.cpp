@@ -1,11 +1,13 @@
 #include "sched/roll.hpp"
 
 #include <csignal>
+#include <new>
 #include <span>
 
 #include "base/mem.hpp"
 #include "base/random.hpp"
 #include "base/thread_safety.hpp"
+#include "sched/fork.hpp"
 #include "sched/lock.hpp"
 #include "sched/region.hpp"
 
@@ -23,6 +25,9 @@ struct Roll {
   Random random GORT_GUARDED_BY(lock);
 };
 alignas(64) constinit Roll roll;
+
+// FK2. Its Ms are not there, and timers are not inherited.
+const bool forgets_roll = on_fork([]() noexcept { new (&roll) Roll; });
 
 // The ticks of Ms that began together should not come together, so each begins somewhere in its period.
 void setThreadCPUProfiler(M* m, int hz) noexcept GORT_REQUIRES(roll.lock) {

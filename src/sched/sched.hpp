@@ -139,6 +139,7 @@ class ForeignParked {
   [[nodiscard]] uint64_t now() noexcept { return word_.fetch_add(0, std::memory_order_relaxed); }
   // May be one short for a moment, even negative (park_thread).
   [[nodiscard]] static int asleep(uint64_t word) noexcept { return static_cast<int>(word % kWake); }
+  void forget() noexcept { word_.store(0, std::memory_order_relaxed); }  // relaxed: in_child()
 
  private:
   static constexpr uint64_t kWake = uint64_t{1} << 32;
@@ -159,6 +160,7 @@ class HouseThreads {
   [[nodiscard]] static int threads(uint64_t word) noexcept {
     return static_cast<int>(word % kChange);
   }
+  void forget() noexcept { word_.store(0, std::memory_order_relaxed); }  // relaxed: in_child()
 
  private:
   static constexpr uint64_t kChange = uint64_t{1} << 32;
@@ -166,8 +168,18 @@ class HouseThreads {
 };
 extern HouseThreads house_threads;
 
+// Threads of gort's that wake fibers because of what comes from outside of the process: a signal that somebody wants to be
+// told of (D8 in deadlock.cpp).
+extern Atomic<int> outside_wakers;
+
 // The runtime that is alive, or nullptr. Written by runtime.cpp only.
 extern Atomic<Sched*> live_sched;
+// One runtime at a time: held from the check to the publication and over the whole end.
+extern Atomic<bool> runtime_taken;
+
+// FK1 in fork.hpp. Written while the process has one thread.
+extern bool after_fork;
+[[noreturn]] void fatal_after_fork() noexcept;
 
 // A thread that is no M holds one of these while it touches the runtime.
 //
@@ -186,6 +198,7 @@ class Visitor {
   Visitor& operator=(const Visitor&) = delete;
   // For the end of run(): lets nobody in any more, and returns once nobody is in.
   static void close_the_door() noexcept;
+  static void forget_all() noexcept;  // FK1 in fork.hpp
 
  private:
   static Atomic<int> count;

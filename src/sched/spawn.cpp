@@ -215,6 +215,7 @@ void fiber_main(void* data) {
   arrive(first);
   leave_region();
   g->entry(g->payload);
+  if (after_fork) fatal_after_fork();  // FK1: there is nobody to go on
   enter_region();
   if (g->payload_destroy != nullptr) end_joinable(g);
   M* m = current_m();
@@ -273,6 +274,7 @@ G* take_dead_foreign(const attrs* a) {
   const Visitor visit;
   if (!runtime_alive() || !admit_foreign()) {
     leave_region();
+    if (after_fork) throw std::logic_error("gort: no fiber can be started in the child of a fork");
     throw std::logic_error("gort: no runtime is alive (start one with gort::run), or it is ending");
   }
   G* g = take_dead(a);
@@ -369,6 +371,7 @@ void fiber_join(G* g) {
   const Region in;
   chaos_preempt();
   if (fiber_done(g)) return;
+  if (after_fork) throw std::logic_error("gort: no fiber can be joined in the child of a fork");
   if (current_fiber() == g) {
     leave_region();
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
@@ -383,7 +386,7 @@ void fiber_join(G* g) {
 
 void fiber_join_always(G* g) noexcept {
   const Region in;
-  if (fiber_done(g)) return;
+  if (fiber_done(g) || after_fork) return;  // FK1: a handle's destructor, perhaps at exit()
   if (current_fiber() == g)
     fatal("a task's handle is destroyed by its own fiber", __FILE__, __LINE__);
   join(g, nullptr);
@@ -392,10 +395,12 @@ void fiber_join_always(G* g) noexcept {
 }
 
 void fiber_request_stop(G* g) noexcept {
+  if (after_fork) return;  // FK1
   request_stop(g);
 }
 
 void fiber_release(G* g) noexcept {
+  if (after_fork) return;  // FK1: its result stays where it is
   Wait* none = nullptr;
   chaos_point(ChaosPoint::fiber_released);
   // B5: of the end and this the later one destroys the payload. release: what we have done with it;

@@ -2,6 +2,7 @@
 #include "sched/stop.hpp"
 
 #include <exception>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -22,13 +23,51 @@ std::stop_source source_of(G* g) noexcept {
   return g->stop_source;
 }
 
+// Sources that stop_all() has taken along, to ask them where no lock is held and no region stands (RG4).
+class Sources {
+ public:
+  // Outside of regions. Without memory there is room for one.
+  void make_room(size_t n) noexcept {
+    try {
+      many_.reserve(n);
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  [[nodiscard]] bool full() const noexcept {
+    return many_.size() == many_.capacity() && one_.stop_possible();
+  }
+  // Allocates nothing. Not while full.
+  void add(const std::stop_source& source) noexcept {
+    if (many_.size() != many_.capacity()) {
+      many_.push_back(source);
+    } else {
+      one_ = source;
+    }
+  }
+  // Runs the program's callbacks, and is empty then.
+  void request_stop() noexcept {
+    one_.request_stop();
+    one_ = std::stop_source(std::nostopstate);
+    for (std::stop_source& source : many_) source.request_stop();
+    many_.clear();
+  }
+
+ private:
+  std::stop_source one_{std::nostopstate};
+  std::vector<std::stop_source> many_;
+};
+
+enum class Asked : uint8_t { yes, no_room };
+
 // stop_all() asks whoever is there, without a reference. So both under the lock: a fiber that sees that it has been asked
 // may end at once, and drops its source under the lock, too.
-std::stop_source ask(G* g) noexcept {
-  const Region in;
+Asked ask(G* g, Sources& sources) noexcept {
   LockGuard guard(g->stop_lock);
+  const bool source = g->stop_source.stop_possible();
+  if (source && sources.full()) return Asked::no_room;
   g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: before the heavy fence (S2)
-  return g->stop_source;
+  if (source) sources.add(g->stop_source);
+  return Asked::yes;
 }
 
 template <class F>
@@ -68,35 +107,58 @@ void request_stop(G* g) noexcept {
   source_of(g).request_stop();
 }
 
-// One heavy fence for all fibers instead of one each. Every slot that may hold a fiber is marked,
-// dead ones too: a slot that is reborn meanwhile waits in its first park until the second walk has
-// passed.
-void stop_all() noexcept {
-  Region in;
-  Sched& s = sched();
-  {
-    LockGuard guard(s.lock);
-    s.phase.store(Phase::stopping, std::memory_order_relaxed);  // relaxed: the heavy fence follows
-  }
-  chaos_point(ChaosPoint::stop_requesting);
-  // Pairs with the light fences of fibers being born and of ends being counted (spawn.cpp, census.hpp).
-  os::fence_heavy();
-  std::vector<std::stop_source> sources;
-  for_each_g([&sources](G* g) {
+namespace {
+
+// Asks all that nobody has asked yet and for whose sources there is room; returns for how many there was none. One heavy
+// fence for all fibers instead of one each. Every slot that may hold a fiber is marked, dead ones too: a slot that is
+// reborn meanwhile waits in its first park until the second walk has passed.
+size_t ask_all(Sources& sources) noexcept {
+  const Region in;
+  size_t no_room = 0;
+  for_each_g([&sources, &no_room](G* g) {
+    // Whoever has asked it wakes it, too; and one that is born from now on finds the phase. relaxed: a dead one's is old, but
+    // then its birth clears the flag behind this, and so behind the fence.
+    if (g->stop_requested.load(std::memory_order_relaxed)) return;
     g->inspectors.fetch_add(1, std::memory_order_relaxed);  // relaxed: before the heavy fence (S1)
-    if (std::stop_source source = ask(g); source.stop_possible()) {
-      sources.push_back(std::move(source));
+    if (ask(g, sources) == Asked::yes) {
+      g->stop_marked = true;
+    } else {
+      // relaxed: nothing of it was looked at.
+      g->inspectors.fetch_sub(1, std::memory_order_relaxed);
+      ++no_room;
     }
-    g->stop_marked = true;
   });
   chaos_point(ChaosPoint::stop_all_walked);
   os::fence_heavy();  // S1, S2
   for_each_g([](G* g) {
     if (std::exchange(g->stop_marked, false)) cancel_wait(g);
   });
-  in.leave();
-  for (std::stop_source& source : sources)
-    source.request_stop();  // runs callbacks: no lock is held
+  return no_room;
+}
+
+}  // namespace
+
+void stop_all() noexcept {
+  if (after_fork) fatal_after_fork();  // FK1: the main fiber has returned
+  {
+    const Region in;
+    Sched& s = sched();
+    {
+      LockGuard guard(s.lock);
+      s.phase.store(Phase::stopping,
+                    std::memory_order_relaxed);  // relaxed: the heavy fence follows
+    }
+    chaos_point(ChaosPoint::stop_requesting);
+    // Pairs with the light fences of fibers being born and of ends being counted (spawn.cpp, census.hpp).
+    os::fence_heavy();
+  }
+  constexpr size_t kSourcesAtFirst = Mem::tries(64);
+  Sources sources;
+  for (size_t room = kSourcesAtFirst; room != 0;) {
+    sources.make_room(room + room / 2);  // some may be made meanwhile
+    room = ask_all(sources);
+    sources.request_stop();  // runs callbacks: no lock is held
+  }
   const Region again;
   exit_if_last();
 }

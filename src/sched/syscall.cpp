@@ -50,7 +50,9 @@ M* reenter_from_blocking() noexcept {
 }
 
 void leave_blocking() noexcept {
-  if (!std::exchange(current_m()->cur->handed_off, false)) return;
+  const M* const m = current_m();
+  if (m == nullptr) return;  // FK1: in the child of a fork
+  if (!std::exchange(m->cur->handed_off, false)) return;
   reenter_from_blocking();
   count(-1);
 }

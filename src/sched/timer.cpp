@@ -34,6 +34,7 @@ G* time_limit(Timer* t) noexcept {
 }
 
 WakeCause sleep_thread(int64_t when_ns) noexcept {
+  if (after_fork) fatal_after_fork();  // FK1; nobody would miss anything, but it says so at once
   Atomic<uint32_t> never{0};
   for (;;) {
     const int64_t left = when_ns - os::nanotime();

@@ -3,9 +3,11 @@
 #include <ucontext.h>
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "base/thread_safety.hpp"
+#include "sched/fork.hpp"
 #include "sched/lock.hpp"
 #include "signal/die.hpp"
 #include "signal/signal.hpp"
@@ -19,10 +21,14 @@ struct Chain {
   ActionCell cells[kLevels];
   int levels GORT_GUARDED_BY(chains_lock) = 0;  // in use (CH1)
   bool taken GORT_GUARDED_BY(chains_lock) = false;
+  int ignored_level GORT_GUARDED_BY(chains_lock) = -1;  // that our SIG_IGN stands before; -1: none
   // What setsigstack() has put, or no handler.
   os::SignalAction stacked GORT_GUARDED_BY(chains_lock);
 };
 Chain chains[kSignals + 1];
+
+// FK2. A change that was under way is made or not: of a cell one sees one action whole (CH3).
+const bool forgets_lock = on_fork([]() noexcept { new (&chains_lock) Lock; });
 
 // A function of another type, as which it is called; through the type that stands for all of them.
 template <class To, class From>
@@ -46,6 +52,21 @@ int level_of(SignalHandler handler) noexcept {
     if (sigtramps[level] == handler) return level;
   }
   return -1;
+}
+
+// The level that what is there stands for: our handler's, or that of our SIG_IGN. -1: it is the program's.
+int level_there(const os::SignalAction& there, int ignored_level) noexcept {
+  const int level = level_of(there.handler);
+  return level < 0 && there.handler == standard(SIG_IGN) ? ignored_level : level;
+}
+
+enum class InPlace : uint8_t { handler, ignore };
+
+os::SignalAction our_action_at(int level, InPlace what) noexcept {
+  if (what == InPlace::handler) return our_action(sigtramps[level]);
+  os::SignalAction ignore;
+  ignore.handler = standard(SIG_IGN);
+  return ignore;
 }
 
 os::SignalAction install(int sig, const os::SignalAction& action) noexcept {
@@ -148,42 +169,59 @@ bool is_ours(SignalHandler handler) noexcept {
   return level_of(handler) >= 0;
 }
 
-bool take_signal(int sig) noexcept {
+namespace {
+
+bool put_before(int sig, InPlace what) noexcept {
   LockGuard guard(chains_lock);
   Chain& chain = chains[sig];
   const int levels = chain.levels;
+  const int ignored = chain.ignored_level;
   const bool again = chain.taken;
   int level = 0;
-  replace_action(sig, [&chain, &level, levels, again](const os::SignalAction& there) {
-    level = level_of(there.handler);
-    if (level < 0) {
-      // Who ends the program's handlers between two of our lives ends what they have saved.
-      level = level_for(chain, again || os::has_handler(there) ? levels : 0, there);
-      if (level == kLevels) return there;
-      if (level == levels || !same(chain.cells[level].get(), there)) {
-        chain.cells[level].set(there);
-      }
-    }
-    return our_action(sigtramps[level]);
-  });
+  replace_action(sig,
+                 [&chain, &level, levels, ignored, again, what](const os::SignalAction& there) {
+                   level = level_there(there, ignored);
+                   if (level < 0) {
+                     // Who ends the program's handlers between two of our lives ends what they have saved.
+                     level = level_for(chain, again || os::has_handler(there) ? levels : 0, there);
+                     if (level == kLevels) return there;
+                     if (level == levels || !same(chain.cells[level].get(), there)) {
+                       chain.cells[level].set(there);
+                     }
+                   }
+                   return our_action_at(level, what);
+                 });
   if (level == kLevels) return false;
   chain.levels = level + 1;
   chain.taken = true;
+  chain.ignored_level = what == InPlace::ignore ? level : -1;
   return true;
+}
+
+}  // namespace
+
+bool take_signal(int sig) noexcept {
+  return put_before(sig, InPlace::handler);
+}
+
+bool take_signal_ignored(int sig) noexcept {
+  return put_before(sig, InPlace::ignore);
 }
 
 void give_back(int sig) noexcept {
   LockGuard guard(chains_lock);
   Chain& chain = chains[sig];
   int levels = chain.levels;  // somebody stands over them, and may have saved the last
-  replace_action(sig, [&chain, &levels](const os::SignalAction& there) {
-    const int level = level_of(there.handler);
+  const int ignored = chain.ignored_level;
+  replace_action(sig, [&chain, &levels, ignored](const os::SignalAction& there) {
+    const int level = level_there(there, ignored);
     if (level < 0) return there;
     levels = level;
     return chain.cells[level].get();
   });
   chain.levels = levels;
   chain.taken = false;
+  chain.ignored_level = -1;
 }
 
 void setsigstack(int sig) noexcept {
@@ -234,6 +272,10 @@ void forward(const Arrived& signal) {
   SignalHandler instead;
   if (call_chained(signal, &instead)) return;
   if (instead == standard(SIG_IGN) || ignored_by_default(signal.sig)) return;
+  if (stops_by_default(signal.sig)) {
+    os::raise(SIGSTOP);  // back here once somebody lets the process go on
+    return;
+  }
   dieFromSignal(signal.sig);
 }
 

@@ -1,6 +1,7 @@
 // chain: our handlers stand before those of the program; what is not ours goes on to them.
 //
-// Called by signal.cpp at the start and the end of a runtime and by signal_check() in between, and by the handlers.
+// Called by signal.cpp at the start and the end of a runtime and by signal_check() in between, by notify.cpp for other signals
+// than those, and by the handlers.
 //
 // A program that puts its handler over ours may have saved ours, to call it or to restore it. So if we come back before
 // it, we must not be who it knows: it would call us, and we it, for ever. Ours is therefore kLevels functions, which differ
@@ -69,6 +70,9 @@ struct Arrived {
 
 // Puts our handler before whatever is there, again if need be. False: all levels are used up, and the signal is theirs.
 bool take_signal(int sig) noexcept;
+// The same with SIG_IGN in place of our handler, which take_signal() may follow. By signals::ignore() only: what gort itself uses is
+// not ignored.
+bool take_signal_ignored(int sig) noexcept;
 // What is behind us, the program's latest, is back.
 void give_back(int sig) noexcept;
 [[nodiscard]] bool is_ours(SignalHandler handler) noexcept;

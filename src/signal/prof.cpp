@@ -6,6 +6,7 @@
 #include "base/mem.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
+#include "sched/fork.hpp"
 #include "sched/roll.hpp"
 #include "signal/unwind.hpp"
 
@@ -127,6 +128,13 @@ void uninstall() noexcept {
   }
   await_handlers();  // they read `before`
 }
+
+// FK2. The profile goes on in the parent alone. What a tick of it would have found here is not.
+const bool forgets_profile = on_fork([]() noexcept {
+  // relaxed, both: there is one thread.
+  inside.store(0, std::memory_order_relaxed);
+  if (queue.exchange(nullptr, std::memory_order_relaxed) != nullptr) uninstall();
+});
 
 }  // namespace
 

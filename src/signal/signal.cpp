@@ -12,6 +12,7 @@
 #include "sched/preempt.hpp"
 #include "sched/region.hpp"
 #include "signal/fault.hpp"
+#include "signal/notify.hpp"
 
 namespace gort {
 namespace {
@@ -81,11 +82,12 @@ bool is_kick(M* m, const siginfo_t* info) noexcept {
 
 }  // namespace
 
-// In this order: what is certainly ours; faults; what is the program's.
+// In this order: what is certainly ours; faults; what channels want; what is the program's.
 void sighandler(const Arrived& signal, M* m) {
   if (signal.sig == kTickSignal && is_tick(m, info_of(signal))) return preempt_tick(m);
   if (signal.sig == kTickSignal && is_kick(m, info_of(signal))) return;
   if (is_fault(signal.sig, *info_of(signal))) return fault(signal, m);
+  if (notified(signal)) return;
   forward(signal);
 }
 
@@ -93,6 +95,7 @@ void cgoSigtramp(const Arrived& signal) {
   // A thread that has just been an M, or is about to be one.
   if (signal.sig == kTickSignal && is_tick(nullptr, info_of(signal))) return;
   if (is_fault(signal.sig, *info_of(signal))) return fault(signal, nullptr);
+  if (notified(signal)) return;
   forward(signal);
 }
 

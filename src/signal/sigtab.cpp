@@ -53,6 +53,10 @@ bool ignored_by_default(int sig) noexcept {
   return sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH;
 }
 
+bool stops_by_default(int sig) noexcept {
+  return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
 void sysSigaction(int sig, const os::SignalAction* action, os::SignalAction* old) noexcept {
   const int error = os::rt_sigaction(sig, action, old);
   if (error != 0 && !refused_by_emulators(sig)) {

@@ -29,6 +29,8 @@ struct SignalName {
 
 // Whether a signal without a handler does nothing, as SIGURG.
 [[nodiscard]] bool ignored_by_default(int sig) noexcept;
+// Whether it stops the process, as SIGTSTP.
+[[nodiscard]] bool stops_by_default(int sig) noexcept;
 
 // rt_sigaction() that must succeed, except for 32, 33 and 64, which emulators refuse.
 void sysSigaction(int sig, const os::SignalAction* action, os::SignalAction* old) noexcept;

@@ -1,12 +1,28 @@
 #include "sync/parking_lot.hpp"
 
+#include <new>
+
 #include "base/mem.hpp"
+#include "sched/fork.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 
 namespace gort {
 
 constinit ParkingLot parking_lot;
+
+namespace {
+// FK2. After a runtime whoever comes to such a bucket ends (FK1), which says more than an empty one.
+const bool forgets_waiters = on_fork([]() noexcept {
+  if (!after_fork) parking_lot.forget_held();
+});
+}  // namespace
+
+void ParkingLot::forget_held() noexcept {
+  for (ParkingBucket& bucket : buckets_) {
+    if (bucket.lock.held()) new (&bucket) ParkingBucket;
+  }
+}
 
 ParkingBucket& ParkingLot::bucket_for(const void* address) noexcept {
   // Fibonacci hashing: the product's high bits depend on every bit of the address.

@@ -78,6 +78,8 @@ struct alignas(64) ParkingBucket {
 class ParkingLot {
  public:
   ParkingBucket& bucket_for(const void* address) noexcept;
+  // In the child of a fork: makes those anew that another thread had in its hands.
+  void forget_held() noexcept;
 
  private:
   static constexpr unsigned kBits = 9;  // 32 KiB; what collides shares a lock, no more

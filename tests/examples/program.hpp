@@ -152,6 +152,14 @@ class Client {
     }
     return true;
   }
+  // As much as goes in; 0: nothing for some time.
+  size_t send_some(std::string_view bytes) const {
+    constexpr int kFullMs = 200;
+    pollfd fd{fd_, POLLOUT, 0};
+    if (::poll(&fd, 1, kFullMs) <= 0) return 0;
+    const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n > 0 ? static_cast<size_t>(n) : 0;
+  }
   void finish() const { ::shutdown(fd_, SHUT_WR); }
 
   // Reads until `end` has come, or to the end of the stream.

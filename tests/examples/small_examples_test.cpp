@@ -53,6 +53,35 @@ TEST_F(Example, EchoServerEchoes) {
   Program second("echo_server", {std::to_string(port)});
   EXPECT_EQ(second.wait(), 1);
   EXPECT_NE(second.errors.find("Address already in use"), std::string::npos) << second.errors;
+  server.signal(SIGINT);
+  EXPECT_EQ(b.read_all(), "");
+  b.finish();
+  EXPECT_EQ(server.wait(), 0) << server.errors;
+}
+
+// More than the sockets hold: the server is in the middle of sending it back when it is told to end.
+TEST_F(Example, EchoServerSendsBackWhatHasComeWhenItIsToldToEnd) {
+  Program server("echo_server", {"0"});
+  const uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.errors;
+  const Client busy(port);
+  const Client idle(port);
+  std::string text;
+  for (int i = 0; text.size() < 3 * 1024 * 1024; ++i) text += std::to_string(i) + " ";
+  size_t sent = 0;
+  while (sent < text.size()) {
+    const size_t n = busy.send_some(std::string_view(text).substr(sent));
+    if (n == 0) break;
+    sent += n;
+  }
+  server.signal(SIGTERM);
+  const std::string back = busy.read_all();
+  busy.finish();
+  EXPECT_EQ(back.size(), sent);
+  EXPECT_EQ(back, text.substr(0, sent));
+  EXPECT_EQ(idle.read_all(), "");
+  idle.finish();
+  EXPECT_EQ(server.wait(), 0) << server.errors;
 }
 
 }  // namespace

@@ -213,6 +213,20 @@ void reborn_while_all_stop() {
   check(ran, "B4");
 }
 
+// The same in a slot whose last fiber was asked to stop by its handle: its flag is still set when all are asked.
+void reborn_after_a_request() {
+  ModelRuntime runtime(1);
+  go(kOn0, [&] {
+    {
+      task<void> t = spawn(kOn0, [] { wait_to_be_stopped(); });
+      t.request_stop();
+    }
+    go(kOn0, [] { wait_to_be_stopped(); });
+  });
+  stop_all();
+  runtime.wait_for_exit();
+}
+
 // A task that ends while it is asked to stop, by its handle and with all others; then its slot is
 // used again.
 void end_while_asked() {
@@ -358,6 +372,9 @@ TEST(SpawnModel, PoolAndWalk) {
 TEST(SpawnModel, BornWhileAllStop) {
   expect_right_at_random(born_while_all_stop);
 }
+TEST(SpawnModel, RebornAfterARequest) {
+  expect_right_at_random(reborn_after_a_request);
+}
 TEST(SpawnModel, RebornWhileAllStop) {
   expect_right_at_random(reborn_while_all_stop);
 }
@@ -391,10 +408,11 @@ TEST(SpawnModel, Mutants) {
                       {{.random_runs = 1'000}, asked_twice},
                       {{.random_runs = 300}, pools_on_first_use},
                       {{.preemptions = 1}, pool_and_walk},
-                      {{.random_runs = 300}, born_while_all_stop},
+                      {{.random_runs = 1500}, born_while_all_stop},
                       {{.random_runs = 300}, reborn_while_all_stop},
-                      {{.random_runs = 300}, end_while_asked},
-                      {{.random_runs = 300}, last_end},
+                      {{.random_runs = 1500}, end_while_asked},
+                      {{.random_runs = 300}, reborn_after_a_request},
+                      {{.random_runs = 1500}, last_end},
                       {{.random_runs = 300}, foreign_birth},
                       {{.random_runs = 300}, foreign_birth_abandoned},
                       {{.random_runs = 100}, drawers},

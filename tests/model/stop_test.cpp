@@ -84,6 +84,28 @@ void callback_and_all_stop() {
   check(calls == 1, "a callback runs once");
 }
 
+// More tokens than there is room for at first: the others are asked in a second round, of all or of those that are left.
+void more_tokens_than_room() {
+  ModelRuntime runtime(1);
+  int calls = 0;
+  go(kOn0, [&] {
+    for (int i = 0; i < 3; ++i) {
+      go(kOn0, [&] {
+        const Callback callback(this_fiber::stop_token(), [&] { ++calls; });
+        try {
+          detail::sleep_until_ns(kNever - 1);
+        } catch (const stopped&) {
+          check(this_fiber::stop_token().stop_requested(), "the token knows of the request");
+          throw;
+        }
+      });
+    }
+  });
+  stop_all();
+  runtime.wait_for_exit();
+  check(calls == 3, "each callback runs once");
+}
+
 // W1: the callback closes the channel that the fiber waits for, and the request itself ends the same wait.
 void callback_meets_the_wait() {
   ModelRuntime runtime(2);
@@ -143,6 +165,9 @@ TEST(StopModel, CallbackEndsAWait) {
 TEST(StopModel, CallbackAndAllStop) {
   expect_right_at_random(callback_and_all_stop);
 }
+TEST(StopModel, MoreTokensThanRoom) {
+  expect_right_at_random(more_tokens_than_room);
+}
 TEST(StopModel, CallbackMeetsTheWait) {
   expect_right_at_random(callback_meets_the_wait);
 }
@@ -152,7 +177,7 @@ TEST(StopModel, TokenOutlivesItsFiber) {
 TEST(StopModel, Mutants) {
   std::vector<model::Program> programs;
   for (const auto& p : {token_while_all_stop, callback_ends_a_wait, callback_and_all_stop,
-                        callback_meets_the_wait, token_outlives_its_fiber}) {
+                        callback_meets_the_wait, token_outlives_its_fiber, more_tokens_than_room}) {
     programs.push_back({{.random_runs = 300}, p});
   }
   expect_mutants_die({"stop.cpp", "chan.cpp"}, programs);

@@ -10,4 +10,7 @@ namespace gort::test {
 // malloc is a sanitizer's. Two implementations, chosen at link time.
 [[nodiscard]] std::optional<uint64_t> allocations() noexcept;
 
+// Those that a fiber has made inside a region, on whatever thread, so far (RG4 in region.hpp).
+[[nodiscard]] uint64_t allocations_in_regions() noexcept;
+
 }  // namespace gort::test

@@ -1,11 +1,22 @@
 // The counting malloc of programs without a sanitizer: in front of glibc's own, which goes by a second name.
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 
+#include "sched/current.hpp"
 #include "support/allocations.hpp"
 
 namespace {
-thread_local constinit uint64_t count = 0;
+
+thread_local constinit uint64_t own = 0;
+constinit std::atomic<uint64_t> in_regions{0};
+
+void count() noexcept {
+  ++own;
+  const gort::G* const g = gort::current_fiber();
+  if (g != nullptr && gort::current_m()->in_runtime.load(std::memory_order_relaxed)) ++in_regions;
+}
+
 }  // namespace
 
 extern "C" {
@@ -16,23 +27,23 @@ void* __libc_realloc(void* memory, size_t bytes) noexcept;
 void* __libc_memalign(size_t align, size_t bytes) noexcept;
 
 void* malloc(size_t bytes) noexcept {
-  ++count;
+  count();
   return __libc_malloc(bytes);
 }
 void* calloc(size_t n, size_t bytes) noexcept {
-  ++count;
+  count();
   return __libc_calloc(n, bytes);
 }
 void* realloc(void* memory, size_t bytes) noexcept {
-  ++count;
+  count();
   return __libc_realloc(memory, bytes);
 }
 void* aligned_alloc(size_t align, size_t bytes) noexcept {
-  ++count;
+  count();
   return __libc_memalign(align, bytes);
 }
 int posix_memalign(void** out, size_t align, size_t bytes) noexcept {
-  ++count;
+  count();
   void* const memory = __libc_memalign(align, bytes);
   if (memory == nullptr) return ENOMEM;
   *out = memory;
@@ -43,7 +54,11 @@ int posix_memalign(void** out, size_t align, size_t bytes) noexcept {
 namespace gort::test {
 
 std::optional<uint64_t> allocations() noexcept {
-  return count;
+  return own;
+}
+
+uint64_t allocations_in_regions() noexcept {
+  return in_regions.load();
 }
 
 }  // namespace gort::test

@@ -7,4 +7,8 @@ std::optional<uint64_t> allocations() noexcept {
   return std::nullopt;
 }
 
+uint64_t allocations_in_regions() noexcept {
+  return 0;
+}
+
 }  // namespace gort::test

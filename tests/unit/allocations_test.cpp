@@ -6,9 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <gort/gort.hpp>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -73,6 +75,28 @@ TEST_F(AllocatesNothing, ChaosHooks) {
   });
   chaos_end();
   EXPECT_EQ(n, 0U);
+}
+
+// RG4: a fiber that is interrupted inside malloc() must not keep the end of a run waiting. Tokens that are made while all are asked
+// to stop, and more of them than there is room for at first.
+TEST_F(AllocatesNothing, InARegionWhileAllAreAskedToStop) {
+  constexpr int kFibers = 500;
+  const uint64_t before = test::allocations_in_regions();
+  std::atomic<int> called{0};
+  std::atomic<int> waiting{0};
+  run(options{.procs = 2}, [&] {
+    for (int i = 0; i < kFibers; ++i) {
+      go([&] {
+        const std::stop_callback<std::function<void()>> callback(this_fiber::stop_token(),
+                                                                 [&called] { ++called; });
+        ++waiting;
+        sleep_for(std::chrono::hours(1));
+      });
+    }
+    while (waiting != kFibers) yield();
+  });
+  EXPECT_EQ(called, kFibers);
+  EXPECT_EQ(test::allocations_in_regions(), before);
 }
 
 // B1, and waits: a Wait lives on the stack of who waits.

@@ -59,12 +59,18 @@ int begin_event(int fd) noexcept {
   return static_cast<int>(error);
 }
 
+// The child of a fork may have a copy, and an event ends with its last.
 void close_event(mOS& os) noexcept {
-  if (os.tick_event >= 0) raw_syscall(SYS_close, os.tick_event);
-  os.tick_event = -1;
+  if (os.tick_event >= 0) raw_syscall(SYS_ioctl, os.tick_event, PERF_EVENT_IOC_DISABLE, 0);
+  forget_ticks(os);
 }
 
 }  // namespace
+
+void forget_ticks(mOS& os) noexcept {
+  if (os.tick_event >= 0) raw_syscall(SYS_close, os.tick_event);
+  os.tick_event = -1;
+}
 
 int64_t kernel_tick_ns() noexcept {
   constexpr int64_t kUsual = 4'000'000;

@@ -1,4 +1,4 @@
-// Models of the deadlock report (D1 to D7): it comes when no fiber can ever run again, and never else.
+// Models of the deadlock report (D1 to D8): it comes when no fiber can ever run again, and never else.
 #include "sched/deadlock.hpp"
 
 #include <gtest/gtest.h>
@@ -215,6 +215,28 @@ void born_and_waits() {
   world.finish();
 }
 
+// D8: the last wish for what comes from outside ends, by a thread, while a fiber waits for ever.
+void wish_ends() {
+  MsWorld world(1);
+  ModelKernel::pass_until(kLongIdleNs);
+  Event reported;
+  world.look_for_deadlocks([&] { reported.set(); });
+  sched().deadlock = DeadlockMode::strict;
+  outside_wakers.store(1, std::memory_order_relaxed);
+  Slot never;
+  MsFiber a([&] { never.wait(); });
+  world.born(a);
+  world.put(0, a);
+  ForeignThread foreign([] { end_outside_waker(); });
+  world.start();
+  world.start_sysmon();
+  reported.wait();
+  foreign.join();
+  never.wake();
+  a.join();
+  world.finish();
+}
+
 // ---- What must not be -----------------------------------------------------------------------------------
 
 // D1, D5: Ms come and go, as long as fibers are left and when none is.
@@ -276,6 +298,24 @@ void one_blocks() {
   world.start();
   a.join();
   b.join();
+  world.finish();
+}
+
+// D8: a thread of gort's, which is not counted as the program's, wakes it: a signal has come.
+void outside_may_wake() {
+  MsWorld world(1);
+  world.look_for_deadlocks(no_deadlock);
+  sched().deadlock = DeadlockMode::strict;
+  outside_wakers.store(1, std::memory_order_relaxed);
+  Slot slot;
+  MsFiber a([&] { slot.wait(); });
+  world.born(a);
+  world.put(0, a);
+  ForeignThread foreign([&] { slot.wake(); });
+  world.start();
+  a.join();
+  outside_wakers.store(0, std::memory_order_relaxed);
+  foreign.join();
   world.finish();
 }
 
@@ -451,6 +491,8 @@ const std::vector<std::pair<const char*, void (*)()>>& programs() {
       {"ForeignWaits", foreign_waits},
       {"PolledAndWaits", polled_and_waits},
       {"BornAndWaits", born_and_waits},
+      {"WishEnds", wish_ends},
+      {"OutsideMayWake", outside_may_wake},
       {"WorkGoesRound", work_goes_round},
       {"TimerIsArmed", timer_is_armed},
       {"DescriptorIsOpen", descriptor_is_open},

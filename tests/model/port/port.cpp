@@ -10,6 +10,7 @@
 #include "base/write.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
+#include "sched/fork.hpp"
 
 // Channels allocate with an alignment. They get the same addresses in each run, since locks share counts of
 // sleepers by their address. Each size, in cache lines, has a place of its own: records of descriptors outlive runs,
@@ -55,6 +56,10 @@ thread_local constinit Tls gort_tls{nullptr, nullptr};
 
 void set_current_m(M* m) noexcept {
   gort_tls.m = m;
+}
+
+bool on_fork(void (*)() noexcept) noexcept {
+  return true;
 }
 
 void fatal(const char* what, const char*, int) noexcept {

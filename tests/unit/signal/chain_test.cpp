@@ -184,6 +184,24 @@ TEST_F(Chain, AHandlerThatIsResetIsFoundOnce) {
   EXPECT_FALSE(os::has_handler(kernels())) << "so does who looks afterwards";
 }
 
+// By SIG_DFL too: a process that a signal has stopped goes on when it is told to.
+TEST_F(Chain, ASignalThatStopsStops) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGTSTP, SIG_DFL);
+    if (!take_signal(SIGTSTP)) ::_exit(2);
+    os::raise(SIGTSTP);
+    ::_exit(7);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status)) << status;
+  EXPECT_EQ(WSTOPSIG(status), SIGSTOP);
+  ASSERT_EQ(::kill(child, SIGCONT), 0);
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << status;
+}
+
 TEST_F(Chain, IgnoredIsIgnored) {
   install(action_of(SIG_IGN));
   ASSERT_TRUE(take_signal(kSig));
