@@ -95,7 +95,7 @@ class chan {
   // A channel of its own. capacity 0: unbuffered. Throws std::bad_alloc.
   explicit chan(size_t capacity = 0) : core_(detail::chan_make(capacity, detail::ops_of<T>)) {}
   // The channel that nobody can use: send and receive block for ever, close throws.
-  [[nodiscard]] static chan nil() noexcept { return chan(nullptr); }
+  [[nodiscard]] static chan nil() noexcept { return chan(no_core()); }
 
   chan(const chan& other) noexcept : core_(other.core_) { detail::chan_retain(core_); }
   chan(chan&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
@@ -202,7 +202,8 @@ class chan {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
-  explicit chan(std::nullptr_t) noexcept : core_(nullptr) {}
+  struct no_core {};  // not nullptr_t, which a literal 0 could mean
+  explicit chan(no_core) noexcept : core_(nullptr) {}
 
   op_status send_ref(T& v, int64_t deadline_ns) const {
     return detail::chan_send(core_, std::addressof(v), deadline_ns);
