@@ -74,6 +74,18 @@ GORT_API bool chan_closed(const chan_core* c) noexcept;
 GORT_API size_t chan_size(const chan_core* c) noexcept;
 GORT_API size_t chan_capacity(const chan_core* c) noexcept;
 
+// For select: the channel behind a handle.
+struct chan_access {
+  template <class Handle>
+  static chan_core* core(const Handle& h) noexcept {
+    if constexpr (requires { h.core_; }) {
+      return h.core_;
+    } else {
+      return core(h.chan_);
+    }
+  }
+};
+
 // Room for a T that may not be there.
 template <class T>
 union slot {
@@ -202,6 +214,8 @@ class chan {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
+  friend struct detail::chan_access;
+
   struct no_core {};  // not nullptr_t, which a literal 0 could mean
   explicit chan(no_core) noexcept : core_(nullptr) {}
 
@@ -233,6 +247,8 @@ class chan {
 template <class T>
 class sender {
  public:
+  using value_type = T;
+
   // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a sender
   sender(chan<T> c) noexcept : chan_(std::move(c)) {}
   void send(T v) const { chan_.send(std::move(v)); }
@@ -252,12 +268,16 @@ class sender {
   [[nodiscard]] size_t capacity() const noexcept { return chan_.capacity(); }
 
  private:
+  friend struct detail::chan_access;
+
   chan<T> chan_;
 };
 
 template <class T>
 class receiver {
  public:
+  using value_type = T;
+
   // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a receiver
   receiver(chan<T> c) noexcept : chan_(std::move(c)) {}
   [[nodiscard]] std::optional<T> recv() const { return chan_.recv(); }
@@ -280,6 +300,8 @@ class receiver {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
+  friend struct detail::chan_access;
+
   chan<T> chan_;
 };
 
