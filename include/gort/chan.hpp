@@ -74,6 +74,18 @@ GORT_API bool chan_closed(const chan_core* c) noexcept;
 GORT_API size_t chan_size(const chan_core* c) noexcept;
 GORT_API size_t chan_capacity(const chan_core* c) noexcept;
 
+// For select: the channel behind a handle.
+struct chan_access {
+  template <class Handle>
+  static chan_core* core(const Handle& h) noexcept {
+    if constexpr (requires { h.core_; }) {
+      return h.core_;
+    } else {
+      return core(h.chan_);
+    }
+  }
+};
+
 // Room for a T that may not be there.
 template <class T>
 union slot {
@@ -95,7 +107,7 @@ class chan {
   // A channel of its own. capacity 0: unbuffered. Throws std::bad_alloc.
   explicit chan(size_t capacity = 0) : core_(detail::chan_make(capacity, detail::ops_of<T>)) {}
   // The channel that nobody can use: send and receive block for ever, close throws.
-  [[nodiscard]] static chan nil() noexcept { return chan(nullptr); }
+  [[nodiscard]] static chan nil() noexcept { return chan(no_core()); }
 
   chan(const chan& other) noexcept : core_(other.core_) { detail::chan_retain(core_); }
   chan(chan&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
@@ -202,7 +214,10 @@ class chan {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
-  explicit chan(std::nullptr_t) noexcept : core_(nullptr) {}
+  friend struct detail::chan_access;
+
+  struct no_core {};  // not nullptr_t, which a literal 0 could mean
+  explicit chan(no_core) noexcept : core_(nullptr) {}
 
   op_status send_ref(T& v, int64_t deadline_ns) const {
     return detail::chan_send(core_, std::addressof(v), deadline_ns);
@@ -232,6 +247,8 @@ class chan {
 template <class T>
 class sender {
  public:
+  using value_type = T;
+
   // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a sender
   sender(chan<T> c) noexcept : chan_(std::move(c)) {}
   void send(T v) const { chan_.send(std::move(v)); }
@@ -251,12 +268,16 @@ class sender {
   [[nodiscard]] size_t capacity() const noexcept { return chan_.capacity(); }
 
  private:
+  friend struct detail::chan_access;
+
   chan<T> chan_;
 };
 
 template <class T>
 class receiver {
  public:
+  using value_type = T;
+
   // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a receiver
   receiver(chan<T> c) noexcept : chan_(std::move(c)) {}
   [[nodiscard]] std::optional<T> recv() const { return chan_.recv(); }
@@ -279,6 +300,8 @@ class receiver {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
+  friend struct detail::chan_access;
+
   chan<T> chan_;
 };
 

@@ -11,6 +11,7 @@
 #include "gort/os.hpp"
 #include "gort/profile.hpp"
 #include "gort/run.hpp"
+#include "gort/select.hpp"
 #include "gort/signals.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"

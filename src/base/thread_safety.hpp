@@ -30,11 +30,11 @@
 #define GORT_GUARDED_BY(lock) GORT_THREAD_SAFETY(guarded_by(lock))
 #define GORT_PT_GUARDED_BY(lock) GORT_THREAD_SAFETY(pt_guarded_by(lock))
 
-// Of a function: called under the lock; takes it; releases it; takes it if the result is `result`.
+// Of a function: called under the lock; takes it; releases it; takes it if the result is the first argument.
 #define GORT_REQUIRES(...) GORT_THREAD_SAFETY(requires_capability(__VA_ARGS__))
 #define GORT_ACQUIRE(...) GORT_THREAD_SAFETY(acquire_capability(__VA_ARGS__))
 #define GORT_RELEASE(...) GORT_THREAD_SAFETY(release_capability(__VA_ARGS__))
-#define GORT_TRY_ACQUIRE(result) GORT_THREAD_SAFETY(try_acquire_capability(result))
+#define GORT_TRY_ACQUIRE(...) GORT_THREAD_SAFETY(try_acquire_capability(__VA_ARGS__))
 
 // Of a function: not checked. The reason stands beside it.
 #define GORT_NO_THREAD_SAFETY_ANALYSIS GORT_THREAD_SAFETY(no_thread_safety_analysis)

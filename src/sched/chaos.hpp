@@ -91,7 +91,7 @@ enum class ChaosPoint : uint8_t {
   run_ending,
   door_closed,
   visitor_entered,
-  // locks and sync (L1, H3, PL2, PL4, M2)
+  // locks and sync (L1, H3, PL2, PL4, M2, SL3)
   lock_held,
   lock_released,
   lock_slow,
@@ -99,6 +99,7 @@ enum class ChaosPoint : uint8_t {
   bias_ending,
   chan_claimed,
   chan_closing,
+  select_unlocking,
   cv_queued,
   mutex_waking,
   // sysmon and blocking (Y1)

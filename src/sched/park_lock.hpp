@@ -67,18 +67,22 @@ class GORT_CAPABILITY("park lock") ParkLock {
     if (bias_.load(std::memory_order_acquire) != Bias::none) {
       if (!holds_only_p()) {
         end_bias();
-      } else {
-        own_.store(true, std::memory_order_relaxed);  // relaxed: ordered by the fence
-        chaos_point(ChaosPoint::bias_marked);
-        Mem::compiler_fence();  // H3: the light fence, which is free here
-        // relaxed: what the P itself did before it knows (H1).
-        const bool still = bias_.load(std::memory_order_relaxed) == Bias::biased;
-        if (!__builtin_expect(Mem::recheck(!still), 0)) return;
-        // release: as in unlock(); we have done nothing, but pass on what we have seen.
-        own_.store(false, std::memory_order_release);
+      } else if (take_by_bias()) {
+        return;
       }
     }
     word_.lock();
+  }
+
+  // Waits for nobody, so who ends a bias must not come this way.
+  [[nodiscard]] bool try_lock() noexcept GORT_TRY_ACQUIRE(true) GORT_NO_THREAD_SAFETY_ANALYSIS {
+    if constexpr (kChecked) check_in_region();
+    // acquire: H4.
+    if (bias_.load(std::memory_order_acquire) != Bias::none) {
+      if (!holds_only_p()) return false;
+      if (take_by_bias()) return true;
+    }
+    return word_.try_lock();
   }
 
   void unlock() noexcept GORT_RELEASE() GORT_NO_THREAD_SAFETY_ANALYSIS {
@@ -104,6 +108,19 @@ class GORT_CAPABILITY("park lock") ParkLock {
 
  private:
   enum class Bias : uint8_t { none, biased, ending };
+
+  // By the holder of the only P; false: the bias has ended.
+  [[nodiscard]] bool take_by_bias() noexcept {
+    own_.store(true, std::memory_order_relaxed);  // relaxed: ordered by the fence
+    chaos_point(ChaosPoint::bias_marked);
+    Mem::compiler_fence();  // H3: the light fence, which is free here
+    // relaxed: what the P itself did before it knows (H1).
+    const bool still = bias_.load(std::memory_order_relaxed) == Bias::biased;
+    if (!__builtin_expect(Mem::recheck(!still), 0)) return true;
+    // release: as in unlock(); we have done nothing, but pass on what we have seen.
+    own_.store(false, std::memory_order_release);
+    return false;
+  }
 
   void end_bias() noexcept;
 

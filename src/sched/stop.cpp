@@ -179,6 +179,11 @@ std::stop_token token_of(G* g) {
   return source.get_token();
 }
 
+bool is_own_token(const std::stop_token& token) noexcept {
+  G* g = current_fiber();
+  return g != nullptr && token.stop_possible() && source_of(g).get_token() == token;
+}
+
 bool stop_pending() noexcept {
   const G* g = current_fiber();
   if (g == nullptr || __builtin_expect(!stop_due(g), 1)) return false;

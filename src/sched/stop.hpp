@@ -18,6 +18,9 @@ void stop_all() noexcept;
 // The fiber's std::stop_token, made on first use.
 [[nodiscard]] std::stop_token token_of(G* g);
 
+// True if it is the token of the current fiber.
+[[nodiscard]] bool is_own_token(const std::stop_token& token) noexcept;
+
 // True if the fiber has a request that it has not been told of.
 [[nodiscard]] inline bool stop_due(const G* g) noexcept {
   // relaxed: S2 orders it by its fence; elsewhere a request that comes too late meets the published

@@ -1,22 +1,10 @@
 // The compiled core of channels: a lock, a ring of elements, a queue of waiting senders and one of
 // waiting receivers. After Go's chan.go; values go straight from the sender's stack to the
-// receiver's.
-//
-//   C1  Under the lock: receivers wait only while the ring is empty and no sender waits; senders
-//       wait only while the ring is full (capacity 0: always full) and no receiver waits.
-//   C2  A Wait in a queue belongs to a fiber that has left its stack or that holds the lock; its
-//       element may be read or written under the lock by whoever has dequeued and, if it has a
-//       timer, claimed it.
-//   C3  Wait::cause tells the woken fiber how it went: notified, its value was moved; closed, the
-//       channel was closed first.
-//   C4  A closed channel has no waiters.
+// receiver's. What it consists of, and C1 to C4, are in chan_core.hpp.
 //
 // Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here,
 // as much as the ring's own); handing values through a heap node (an allocation per send); waking
 // all and letting them race (breaks FIFO, and costs wake-ups in vain).
-#include "gort/chan.hpp"
-
-#include <cstring>
 #include <new>
 
 #include "base/mem.hpp"
@@ -26,71 +14,20 @@
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
+#include "sync/chan_core.hpp"
 
 namespace gort::detail {
 namespace {
 
-struct ChanWait;
-
-// FIFO with removal from the middle. Protected by the channel's lock.
-struct WaitQueue {
-  Plain<ChanWait*> first = nullptr;
-  Plain<ChanWait*> last = nullptr;
-
-  void push(ChanWait* w) noexcept;
-  void remove(ChanWait* w) noexcept;
-  // The first waiter that we may wake, claimed (C2); nullptr if there is none.
-  ChanWait* pop() noexcept;
-};
-
-struct ChanWait : Wait {
-  ChanWait(void* value, ParkLock* chan_lock) noexcept : element(value) { lock = chan_lock; }
-
-  // push() sets these; a constructor that did would clear the whole Wait by a loop in microcode, a
-  // tenth of a hand-over.
-  Plain<ChanWait*> prev;
-  Plain<ChanWait*> next;
-  Plain<WaitQueue*> queue;  // nullptr once dequeued
-  Plain<void*> element;
-};
-
-void WaitQueue::push(ChanWait* w) noexcept {
-  w->queue = this;
-  w->prev = last;
-  w->next = nullptr;
-  if (__builtin_expect(first == nullptr, 1)) {
-    first = w;
-  } else {
-    last->next = w;
+// A wait in one channel.
+struct ChanWait : Wait, chan_node {
+  ChanWait(void* value, ParkLock* chan_lock, rivals others) noexcept {
+    lock = chan_lock;
+    element = value;
+    wait = this;
+    against = others;
   }
-  last = w;
-}
-
-void WaitQueue::remove(ChanWait* w) noexcept {
-  (w->prev != nullptr ? w->prev->next : first) = w->next;
-  (w->next != nullptr ? w->next->prev : last) = w->prev;
-  w->queue = nullptr;
-}
-
-// A wait with a time limit, which may pass just now.
-inline bool claim_timed(ChanWait& w) noexcept {
-  chaos_point(ChaosPoint::chan_claimed);
-  return claim(w);
-}
-
-ChanWait* WaitQueue::pop() noexcept {
-  while (ChanWait* w = first) {
-    first = w->next;
-    if (__builtin_expect(first == nullptr, 1)) {
-      last = nullptr;
-    } else {
-      first->prev = nullptr;
-    }
-    w->queue = nullptr;
-    if (__builtin_expect(w->timer == nullptr, 1) || claim_timed(*w)) return w;
-  }
-  return nullptr;
-}
+};
 
 bool cancel_chan_wait(Wait* base) noexcept {
   auto* w = static_cast<ChanWait*>(base);
@@ -103,151 +40,37 @@ bool cancel_chan_wait(Wait* base) noexcept {
 
 }  // namespace
 
-class alignas(64) chan_core {
- public:
-  chan_core(size_t capacity, const element_ops& ops) noexcept : ops_(ops), capacity_(capacity) {
-    const Region in;  // RG1: which P it holds is looked at
-    lock_.bias();
-  }
-
-  op_status send(void* value, int64_t deadline_ns);
-  op_status recv(void* out, int64_t deadline_ns);
-  void close();
-
-  [[nodiscard]] bool closed() noexcept {
-    LockGuard guard(lock_);
-    return closed_;
-  }
-  [[nodiscard]] size_t size() noexcept {
-    LockGuard guard(lock_);
-    return count_;
-  }
-  [[nodiscard]] size_t capacity() const noexcept { return capacity_; }
-
-  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }  // relaxed: we hold one
-  // acq_rel: the last one sees all that the others did.
-  [[nodiscard]] bool release() noexcept {
-    return refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
-  }
-  // By the owner of the last reference. Not checked: there is nobody else.
-  void destroy_elements() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
-
-  static size_t block_align(const element_ops& ops) noexcept {
-    return ops.align > alignof(chan_core) ? ops.align : alignof(chan_core);
-  }
-  [[nodiscard]] size_t align() const noexcept { return block_align(ops_); }
-  static size_t ring_offset(size_t align) noexcept {
-    return (sizeof(chan_core) + align - 1) & ~(align - 1);
-  }
-  void set_ring(std::byte* ring) noexcept { ring_ = ring; }
-
- private:
-  std::byte* at(size_t i) noexcept { return ring_ + i * ops_.bytes; }
-  void move(void* to, void* from) const noexcept;
-  void push_ring(void* value) noexcept GORT_REQUIRES(lock_);
-  void pop_ring(void* out) noexcept GORT_REQUIRES(lock_);
-  // Called with the lock held; the far side of the park releases it.
-  op_status wait(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason)
-      GORT_RELEASE(lock_);
-  op_status wait_slow(WaitQueue& queue, void* element, int64_t deadline_ns, WaitReason reason)
-      GORT_RELEASE(lock_);
-  static op_status outcome(WakeCause cause);
-
-  ParkLock lock_;
-  Plain<bool> closed_ GORT_GUARDED_BY(lock_) = false;
-  Atomic<uint32_t> refs_{1};
-  const element_ops ops_;
-  const size_t capacity_;
-  Plain<size_t> count_ GORT_GUARDED_BY(lock_) = 0;
-  Plain<size_t> head_ GORT_GUARDED_BY(lock_) = 0;  // the oldest element
-  WaitQueue receivers_ GORT_GUARDED_BY(lock_);
-  WaitQueue senders_ GORT_GUARDED_BY(lock_);
-  std::byte* ring_ = nullptr;
-};
-
-void chan_core::move(void* to, void* from) const noexcept {
-  if (ops_.move != nullptr) return ops_.move(to, from);
-  // The common sizes without a call.
-  switch (ops_.bytes) {
-    case sizeof(uint32_t):
-      std::memcpy(to, from, sizeof(uint32_t));
-      break;
-    case sizeof(uint64_t):
-      std::memcpy(to, from, sizeof(uint64_t));
-      break;
-    default:
-      std::memcpy(to, from, ops_.bytes);
-  }
-}
-
-void chan_core::push_ring(void* value) noexcept {
-  size_t i = head_ + count_;
-  if (i >= capacity_) i -= capacity_;
-  move(at(i), value);
-  ++count_;
-}
-
-void chan_core::pop_ring(void* out) noexcept {
-  move(out, at(head_));
-  if (ops_.destroy != nullptr) ops_.destroy(at(head_));
-  if (++head_ == capacity_) head_ = 0;
-  --count_;
+chan_core::chan_core(size_t capacity, const element_ops& ops) noexcept
+    : ops_(ops), capacity_(capacity) {
+  const Region in;  // RG1: which P it holds is looked at
+  lock_.bias();
 }
 
 op_status chan_core::send(void* value, int64_t deadline_ns) {
   lock_.lock();
-  if (closed_) {
-    lock_.unlock();
-    return op_status::closed;
+  G* partner;
+  const op_status st = send_now(value, &partner);
+  if (st == op_status::full && deadline_ns != chan_now) {
+    return wait(senders_, value, deadline_ns, WaitReason::chan_send);
   }
-  if (ChanWait* w = receivers_.pop(); w != nullptr) {
-    move(w->element, value);
-    lock_.unlock();
-    ready(w->g);
-    return op_status::ok;
-  }
-  if (count_ < capacity_) {
-    push_ring(value);
-    lock_.unlock();
-    return op_status::ok;
-  }
-  if (deadline_ns == chan_now) {
-    lock_.unlock();
-    return op_status::full;
-  }
-  return wait(senders_, value, deadline_ns, WaitReason::chan_send);
+  lock_.unlock();
+  if (partner != nullptr) ready(partner);
+  return st;
 }
 
 op_status chan_core::recv(void* out, int64_t deadline_ns) {
   lock_.lock();
-  if (count_ != 0) {
-    pop_ring(out);
-    ChanWait* w = senders_.pop();
-    if (w != nullptr) {
-      push_ring(w->element);
-    }
-    lock_.unlock();
-    if (w != nullptr) ready(w->g);
-    return op_status::ok;
+  G* partner;
+  const op_status st = recv_now(out, &partner);
+  if (st == op_status::empty && deadline_ns != chan_now) {
+    return wait(receivers_, out, deadline_ns, WaitReason::chan_recv);
   }
-  if (ChanWait* w = senders_.pop(); w != nullptr) {  // unbuffered
-    move(out, w->element);
-    lock_.unlock();
-    ready(w->g);
-    return op_status::ok;
-  }
-  if (closed_) {
-    lock_.unlock();
-    return op_status::closed;
-  }
-  if (deadline_ns == chan_now) {
-    lock_.unlock();
-    return op_status::empty;
-  }
-  return wait(receivers_, out, deadline_ns, WaitReason::chan_recv);
+  lock_.unlock();
+  if (partner != nullptr) ready(partner);
+  return st;
 }
 
-[[gnu::always_inline]] inline op_status chan_core::wait(WaitQueue& queue, void* element,
+[[gnu::always_inline]] inline op_status chan_core::wait(chan_queue& queue, void* element,
                                                         int64_t deadline_ns, WaitReason reason) {
   M* m = current_m();
   if (__builtin_expect(deadline_ns != chan_forever || m == nullptr || m->p == nullptr, 0)) {
@@ -255,7 +78,7 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
   }
   G* g = m->cur;
   GORT_CHECK(g->kind == GKind::fiber, "R2: g0 never waits");
-  ChanWait w(element, &lock_);
+  ChanWait w(element, &lock_, rivals::none);
   w.g = g;
   w.reason = reason;
   // A fiber that unwinds is not interrupted.
@@ -272,7 +95,7 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
 }
 
 // The same with a time limit, on a foreign thread, inside blocking().
-[[gnu::noinline]] op_status chan_core::wait_slow(WaitQueue& queue, void* element,
+[[gnu::noinline]] op_status chan_core::wait_slow(chan_queue& queue, void* element,
                                                  int64_t deadline_ns, WaitReason reason) {
   if (lacks_p()) {
     // Inside blocking(). Getting a P may take a turn of the very fiber that wants our lock (R3 in
@@ -285,7 +108,7 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
     lock_.unlock();
     deliver_stop();
   }
-  ChanWait w(element, &lock_);
+  ChanWait w(element, &lock_, deadline_ns == chan_forever ? rivals::none : rivals::limit);
   w.cancel = cancel_chan_wait;
   w.reason = reason;
   if (deadline_ns == chan_forever) {
@@ -321,10 +144,11 @@ void chan_core::close() {
     throw closed_channel();
   }
   closed_ = true;
-  for (WaitQueue* queue : {&receivers_, &senders_}) {  // C4
-    while (ChanWait* w = queue->pop()) {
-      w->cause = WakeCause::closed;
-      woken.push_back(w->g);
+  for (chan_queue* queue : {&receivers_, &senders_}) {  // C4
+    while (chan_node* n = queue->pop()) {
+      Wait& w = *n->wait;
+      w.cause = WakeCause::closed;
+      woken.push_back(w.g);
     }
   }
   lock_.unlock();

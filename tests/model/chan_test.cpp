@@ -1,4 +1,4 @@
-// Models of chan.cpp (C1 to C4; W1 and W2 of park.hpp) with foreign threads, which are single threads of the
+// Models of chan.cpp and chan_core.hpp (C1 to C4; W1 and W2 of park.hpp) with foreign threads, which are single threads of the
 // checker, and with fibers. Two of a kind and stop requests beside values: what park_test.cpp leaves out.
 #include "gort/chan.hpp"
 
@@ -332,10 +332,11 @@ TEST(ChanModel, Stop) {
   expect_right_at_random(5'000, limit_stop_and_value);
 }
 TEST(ChanModel, Mutants) {
-  expect_mutants_die({"chan.cpp"}, {{{}, last_handle},
-                                    {{.preemptions = 1}, limits_and_value<0>},
-                                    {{.random_runs = 5'000}, stop_and_sender},
-                                    {{.random_runs = 5'000}, limit_stop_and_value}});
+  expect_mutants_die({"chan.cpp", "chan_core.hpp"},
+                     {{{}, last_handle},
+                      {{.preemptions = 1}, limits_and_value<0>},
+                      {{.random_runs = 5'000}, stop_and_sender},
+                      {{.random_runs = 5'000}, limit_stop_and_value}});
 }
 
 }  // namespace

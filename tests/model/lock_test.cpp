@@ -245,6 +245,33 @@ void unbiased_turns() {
   this_thread_is(nullptr);
 }
 
+// The P, a thread that waits, and one that only tries: who tries never ends a bias, and is never in together with others.
+template <int kOwn>
+void biased_try_turns() {
+  ParkLock l;
+  var<int> n;
+  int done = 0;
+  const auto turn = [&] {
+    const LockGuard guard(l);
+    n = n + 1;
+  };
+  const auto try_turn = [&] {
+    if (!l.try_lock()) return;
+    n = n + 1;
+    ++done;
+    l.unlock();
+  };
+  this_thread_is(&lone_m());
+  l.bias();
+  {
+    Thread t(turn);
+    Thread u(try_turn);
+    for (int i = 0; i < kOwn; ++i) try_turn();
+  }
+  check(n == 1 + done, "every turn counts");
+  this_thread_is(nullptr);
+}
+
 // H2, H3, H4: of the P and who ends the bias one sees the other, at any moment.
 TEST(ParkLockModel, TheBiasEnds) {
   expect_right({.preemptions = 3}, biased_turns<1, 1>);
@@ -262,10 +289,15 @@ TEST(ParkLockModel, TheLastOneMayEndIt) {
 TEST(ParkLockModel, NoBias) {
   expect_right({.preemptions = 3}, unbiased_turns);
 }
+TEST(ParkLockModel, TryLock) {
+  expect_right({.preemptions = 2}, biased_try_turns<1>);
+  expect_right({.preemptions = 2}, biased_try_turns<2>);
+}
 TEST(ParkLockModel, Mutants) {
-  expect_mutants_die(
-      {"park_lock.hpp", "park_lock.cpp", "port.cpp"},
-      {{{.preemptions = 3}, biased_turns<2, 1>}, {{.preemptions = 2}, biased_turns<1, 2>}});
+  expect_mutants_die({"park_lock.hpp", "park_lock.cpp", "port.cpp"},
+                     {{{.preemptions = 3}, biased_turns<2, 1>},
+                      {{.preemptions = 2}, biased_turns<1, 2>},
+                      {{.preemptions = 2}, biased_try_turns<2>}});
 }
 
 }  // namespace

@@ -141,6 +141,53 @@ TEST_F(AllocatesNothing, FibersAndTheirWaits) {
   });
 }
 
+// A select's nodes stand on its stack, and a selector's in what add() has allocated: ready ones and parked ones.
+TEST_F(AllocatesNothing, Selects) {
+  options o;
+  o.procs = 1;
+  run(o, [] {
+    const chan<int> a;
+    const chan<int> b;
+    const chan<int> full(1);
+    full.send(0);
+    std::stop_source source;
+    selector many;
+    for (int i = 0; i < 20; ++i) many.add(on_recv(a));
+    selector s;
+    for (int i = 0; i < 20; ++i) s.add(on_recv(a));
+    s.add(on_recv(full, [&] { full.send(0); }));
+    const auto ready_round = [&] {
+      for (int i = 0; i < 20; ++i) {
+        select(on_recv(a), on_recv(full, [&] { full.send(0); }), on_recv(b), on_send(full, 1),
+               on_send(a, 2), on_send(b, 3), on_stop(source.get_token()),
+               on_timeout(std::chrono::hours(1)));
+        select(on_recv(a), on_recv(b), otherwise());
+        s.select();
+        (void)s.poll();
+      }
+    };
+    const auto parked_round = [&] {
+      task<void> partner = spawn([&] {
+        for (int i = 0; i < 20; ++i) select(on_send(a, i), on_send(b, i));
+        for (int i = 0; i < 20; ++i) a.send(i);
+      });
+      for (int i = 0; i < 20; ++i) {
+        select(on_recv(a), on_recv(b), on_recv(a), on_recv(b), on_recv(a), on_recv(b),
+               on_stop(source.get_token()), on_timeout(std::chrono::hours(1)));
+      }
+      for (int i = 0; i < 20; ++i) many.select();
+      partner.join();
+    };
+    ready_round();
+    parked_round();
+    EXPECT_EQ(count([&] {
+                ready_round();
+                parked_round();
+              }),
+              0U);
+  });
+}
+
 // RG4, PR4: nor does what interrupts a fiber, and lets it go on.
 TEST_F(AllocatesNothing, Preemption) {
   options o;

@@ -169,6 +169,11 @@ func main() {
 		{"spawn", spawns, spawn},
 		{"spawn100k", crowd, spawn100k},
 		{"pingpong", roundTrips, pingpong},
+		{"select_ready", selects, selectReady},
+		{"select_ready_8", selects, selectReady8},
+		{"select_default", selects, selectDefault},
+		{"select_default_2", selects, selectDefault2},
+		{"select_pingpong", roundTrips, selectPingpong},
 	}
 	if len(os.Args) == 3 && os.Args[1] == blockedClient {
 		requests(os.Args[2])

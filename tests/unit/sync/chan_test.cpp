@@ -24,7 +24,7 @@ GORT_ON_EVERY_PROCS(Chan);
 
 TEST_P(Chan, UnbufferedHandsValuesOverInOrder) {
   in_fibers([] {
-    const chan<int> c;
+    const chan<int> c(0);  // a literal 0 is a capacity like any other
     go([c] {
       for (int i = 0; i < 1000; ++i) c.send(i);
       c.close();
