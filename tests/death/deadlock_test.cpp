@@ -17,6 +17,7 @@
 #include "gort/fiber.hpp"
 #include "gort/mutex.hpp"
 #include "gort/run.hpp"
+#include "gort/select.hpp"
 #include "gort/spawn.hpp"
 #include "support/scheduler_test.hpp"
 
@@ -80,6 +81,22 @@ TEST_P(DeadlockDeathTest, TheReportNamesEveryFiber) {
         run(opts(), embrace);
       },
       ExitedWithCode(kDeadlock), "\"main\": waiting, join(.|\n)*\"juliet\": waiting, mutex");
+}
+
+// Selects that wait for each other's channels, and one that waits for nothing at all.
+TEST_P(DeadlockDeathTest, NamesSelects) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] {
+          const chan<int> a;
+          const chan<int> b;
+          auto other = spawn(attrs{.name = "other"}, [&] { select(on_recv(a), on_recv(b)); });
+          auto idler = spawn(attrs{.name = "idler"}, [] { select(); });
+          select(on_recv(b), on_recv(a), on_recv(chan<int>::nil()));
+        });
+      },
+      ExitedWithCode(kDeadlock), "\"main\": waiting, select(.|\n)*\"other\": waiting, select");
 }
 
 TEST_P(DeadlockDeathTest, ComesAfterTimersHaveFired) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <stop_token>
+#include <utility>
 #include <vector>
 
 #include "checker/atomic.hpp"
