@@ -282,7 +282,7 @@ void by_hand_meets_machine() {
   world.finish();
 }
 
-// RP2, Y1: sysmon goes to sleep for good while P 1, idle, is put to rest. P 0 is held, so sysmon must stay awake.
+// RP2, Y1: sysmon goes to sleep for good while P 0 is taken and then P 1, idle, is put to rest. It must stay awake.
 void shrink_meets_sysmons_sleep() {
   MsWorld world(2);
   ModelKernel::pass_until(kSecondNs / 2);
@@ -292,7 +292,9 @@ void shrink_meets_sysmons_sleep() {
   P* const one = try_take_idle_p(&m);
   check(try_take_idle_p(&m) == sched().procs, "the other one");
   hand_over_p(one);
+  hand_over_p(sched().procs);
   world.start_sysmon();
+  check(try_take_idle_p(&m) == sched().procs, "the last that became idle");
   set_procs_by_hand(1);
   const uint64_t seen = ModelKernel::looks_of_sysmon();
   model::await([seen] { return ModelKernel::looks_of_sysmon() > seen + 1; });
@@ -316,6 +318,7 @@ void no_deadlock_beside_sysmon() {
     set_procs_by_hand(1);
     while (in_use() != 1) cpu_pause();
     ModelKernel::pass_until(5 * kMsNs);
+    cpu_pause();  // sysmon looks
   });
   world.born(a);
   world.born(b);
