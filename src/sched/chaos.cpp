@@ -1,7 +1,5 @@
 #include "sched/chaos.hpp"
 
-#include <bit>
-
 #include "base/pause.hpp"
 #include "base/random.hpp"
 #include "os/os.hpp"
@@ -22,7 +20,7 @@ constexpr unsigned kOdds = 1024;
 constexpr Odds kUsual{1, 24, 96};
 constexpr Odds kWide{24, 128, 400};
 
-constexpr int kWidePoints = 4;  // of 64 at most: few enough that the others go on meanwhile
+constexpr unsigned kWidePoints = 4;  // few enough that the others go on meanwhile
 // A spin lasts as long as some hundred instructions of another thread, up to a futex wake (10 us).
 constexpr unsigned kSpinPausesMax = 256;
 // The kernel adds its slack of 50 us to each. The long ones outlast sysmon's shortest look.
@@ -32,7 +30,7 @@ constexpr unsigned kLongOneIn = 16;
 
 // Written by chaos_begin() only; relaxed everywhere: see chaos().
 Atomic<uint64_t> chaos_seed{0};
-Atomic<uint64_t> wide_points{0};
+Atomic<uint32_t> wide_points{0};  // a byte for each
 Atomic<uint32_t> chaos_run{0};
 Atomic<uint32_t> foreign_streams{0};
 
@@ -55,13 +53,28 @@ uint64_t number_of_this_thread() noexcept {
   return kForeignStreams + foreign_streams.fetch_add(1, std::memory_order_relaxed);
 }
 
-uint64_t draw_wide_points() noexcept {
+constexpr unsigned kByteBits = 8;
+
+bool is_wide(uint32_t points, uint64_t point) noexcept {
+  for (unsigned i = 0; i < kWidePoints; ++i) {
+    if ((points >> (i * kByteBits) & UINT8_MAX) == point) return true;
+  }
+  return false;
+}
+
+uint32_t draw_wide_points() noexcept {
   constexpr auto kCount = static_cast<uint64_t>(ChaosPoint::count);
+  static_assert(kCount <= UINT8_MAX, "a byte for each wide point, and one that is none");
   Random random;
   random.seed(stream(kWideStream));
-  uint64_t mask = 0;
-  while (std::popcount(mask) < kWidePoints) mask |= uint64_t{1} << (random.next() % kCount);
-  return mask;
+  uint32_t points = UINT32_MAX;
+  for (unsigned drawn = 0; drawn < kWidePoints;) {
+    const uint64_t point = random.next() % kCount;
+    if (is_wide(points, point)) continue;
+    points = points << kByteBits | static_cast<uint32_t>(point);
+    ++drawn;
+  }
+  return points;
 }
 
 void sleep_ns(int64_t ns) noexcept {
@@ -97,9 +110,9 @@ void chaos_end() noexcept {
 
 [[gnu::noinline]] void chaos_delay(ChaosPoint where) noexcept {
   const uint64_t number = chaos_number();
-  const uint64_t bit = uint64_t{1} << static_cast<unsigned>(where);
   // relaxed: see chaos_seed.
-  const Odds odds = (wide_points.load(std::memory_order_relaxed) & bit) != 0 ? kWide : kUsual;
+  const uint32_t wide = wide_points.load(std::memory_order_relaxed);
+  const Odds odds = is_wide(wide, static_cast<uint64_t>(where)) ? kWide : kUsual;
   const uint64_t drawn = number % kOdds;
   const uint64_t amount = number / kOdds;  // the bits that the draw has left
   if (drawn < odds.sleep) {

@@ -110,7 +110,6 @@ enum class ChaosPoint : uint8_t {
   procs_changed,
   count,
 };
-static_assert(static_cast<int>(ChaosPoint::count) <= 64, "one bit each in the mask of wide points");
 
 // Whether the runtime that is alive runs under chaos.
 extern Atomic<bool> chaos_on;
