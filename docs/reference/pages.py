@@ -4,14 +4,26 @@
     pages.py FILE               prints FILE, line for line, with
 
   - links to files that are not among the pages as their paths, since nothing would be behind them;
+  - the name of the page, and that of each heading as links to it have it, made Doxygen's: `page` and `page-heading`, since
+    Doxygen has one space of names;
   - the info string of a block of code as the language alone.
 """
 import os
 import re
 import sys
 
-_LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]+)(#[^)]*)?\)")
+_LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]*)(?:#([^)]*))?\)")
+_HEADING = re.compile(r"(#+) (.*)$")
 _FENCE = re.compile(r"^```(\w+)\b.*$")
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def anchor(path, heading):
+    """Doxygen's name for a heading of the page, or for the end of a link to it."""
+    return f"{_stem(path)}-" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def page(path, text):
@@ -19,7 +31,9 @@ def page(path, text):
     here = os.path.dirname(path)
 
     def link(match):
-        target = os.path.normpath(os.path.join(here, match.group(2)))
+        target = os.path.normpath(os.path.join(here, match.group(2))) if match.group(2) else path
+        if match.group(3) and os.path.dirname(target) == here:
+            return f"[{match.group(1)}](#{anchor(target, match.group(3))})"
         if target.startswith(here + os.sep) and target.endswith(".md"):
             return match.group()
         said = match.group(1).strip("`")
@@ -30,8 +44,16 @@ def page(path, text):
         if line.startswith("```"):
             code = not code
             lines.append(_FENCE.sub(lambda m: "```{." + m.group(1) + "}", line) if code else line)
+        elif code:
+            lines.append(line)
         else:
-            lines.append(line if code else _LINK.sub(link, line))
+            heading = _HEADING.match(line)
+            line = _LINK.sub(link, line)
+            if heading and heading.group(1) != "#":
+                line += f" {{#{anchor(path, heading.group(2))}}}"
+            elif heading and _stem(path) != "README":  # that is the main page
+                line += f" {{#{_stem(path)}}}"
+            lines.append(line)
     return "\n".join(lines)
 
 

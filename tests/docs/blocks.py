@@ -5,7 +5,9 @@
 
 Writes the sources to DIRECTORY and prints a line for each (TAB between the words):
 
-    program NAME    a block with a main(): NAME.cpp, and what it has to print in NAME.txt if the page says that
+    program NAME output
+                    a block with a main(): NAME.cpp, and what it has to print in NAME.txt; "-" if the page does not say that
+    endless NAME    one that does not end by itself
     fragments NAME  all other blocks of a page: NAME.cpp
     absent NAME     a block that wants a header that is not there (yet), and which: WORDS
 
@@ -33,7 +35,8 @@ _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<gort/([^>]+)>", re.MULTILINE
 _WORDS = ("scope", "endless", "wrong")
 _STANDARD = (
     "algorithm array atomic cerrno chrono condition_variable cstdio exception fstream functional future map memory mutex "
-    "optional semaphore set span stdexcept stop_token string string_view system_error thread utility vector"
+    "optional semaphore set span stdexcept stop_token string string_view system_error thread utility vector "
+    "fcntl.h sys/wait.h unistd.h"
 ).split()
 
 
@@ -178,7 +181,7 @@ def main():
             _write(os.path.join(arguments.out, name + ".cpp"), source)
             if output is not None:
                 _write(os.path.join(arguments.out, name + ".txt"), output)
-            print(f"{kind}\t{name}\t{'output' if output is not None else ''}")
+            print(f"{kind}\t{name}\t{'output' if output is not None else '-'}")
     return 0
 
 

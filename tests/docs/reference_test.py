@@ -123,10 +123,16 @@ class CommentsTest(unittest.TestCase):
 
 
 class PagesTest(unittest.TestCase):
-    def test_links(self):
-        text = "[a](b.md#c) [`x.md`](../design/x.md) [why](../design/x.md) [out](https://example.org/)"
+    def test_headings_and_links_to_them(self):
+        text = "# A\n## The `x_y`, and more\n[u](#the-x_y-and-more) [v](b.md#c-d) [w](b.md)"
         self.assertEqual(pages.page("docs/guide/a.md", text),
-                         "[a](b.md#c) `docs/design/x.md` why (`docs/design/x.md`) [out](https://example.org/)")
+                         "# A {#a}\n## The `x_y`, and more {#a-the-x_y-and-more}\n"
+                         "[u](#a-the-x_y-and-more) [v](#b-c-d) [w](b.md)")
+
+    def test_links_to_other_files(self):
+        text = "[a](b.md) [`x.md`](../design/x.md) [why](../design/x.md) [out](https://example.org/)"
+        self.assertEqual(pages.page("docs/guide/a.md", text),
+                         "[a](b.md) `docs/design/x.md` why (`docs/design/x.md`) [out](https://example.org/)")
 
     def test_blocks_of_code(self):
         text = "```cpp needs=a.hpp\n[a](../b.md)\n```\n```text output\n```\n```\nx\n```"
