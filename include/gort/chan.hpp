@@ -96,19 +96,21 @@ union slot {
 
 }  // namespace detail
 
+// A handle of a channel of T. What all operations have in common stands at the top of chan.hpp.
 template <class T>
 class chan {
   static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
                 "gort::chan<T>: T must be nothrow movable, so that no value is lost on the way");
 
  public:
-  using value_type = T;
+  using value_type = T;  // what it carries
 
   // A channel of its own. capacity 0: unbuffered. Throws std::bad_alloc.
   explicit chan(size_t capacity = 0) : core_(detail::chan_make(capacity, detail::ops_of<T>)) {}
   // The channel that nobody can use: send and receive block for ever, close throws.
   [[nodiscard]] static chan nil() noexcept { return chan(no_core()); }
 
+  // Another handle of the same channel.
   chan(const chan& other) noexcept : core_(other.core_) { detail::chan_retain(core_); }
   chan(chan&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
   chan& operator=(const chan& other) noexcept {
@@ -119,7 +121,9 @@ class chan {
     chan(std::move(other)).swap(*this);
     return *this;
   }
+  // The channel goes with its last handle, and with it what it holds.
   ~chan() { detail::chan_release(core_); }
+  // Exchanges the channels of two handles.
   void swap(chan& other) noexcept { std::swap(core_, other.core_); }
 
   // Waits until v has been received or buffered. Throws closed_channel if the channel is or becomes
@@ -150,6 +154,7 @@ class chan {
   [[nodiscard]] op_status send_for(const T& v, std::chrono::duration<Rep, Period> d) const {
     return send_copy(v, detail::steady_ns_after(d));
   }
+  // As send_for, until a point in time.
   [[nodiscard]] op_status send_until(T&& v, std::chrono::steady_clock::time_point t) const {
     return send_ref(v, detail::steady_ns(t));
   }
@@ -167,6 +172,7 @@ class chan {
   [[nodiscard]] op_status recv_for(Out& out, std::chrono::duration<Rep, Period> d) const {
     return recv_into(out, detail::steady_ns_after(d));
   }
+  // As recv_for, until a point in time.
   template <class Out>
   [[nodiscard]] op_status recv_until(Out& out, std::chrono::steady_clock::time_point t) const {
     return recv_into(out, detail::steady_ns(t));
@@ -175,15 +181,17 @@ class chan {
   // No more sends: waiting and later ones throw closed_channel; receives drain the buffer, then see
   // the end. Throws closed_channel on a channel that is closed already, or nil.
   void close() const { detail::chan_close(core_); }
+  // Whether it is closed; values may still be there.
   [[nodiscard]] bool closed() const noexcept { return detail::chan_closed(core_); }
   // Values buffered now; 0 for unbuffered and nil.
   [[nodiscard]] size_t size() const noexcept { return detail::chan_size(core_); }
+  // How many values it can hold; 0 for unbuffered and nil.
   [[nodiscard]] size_t capacity() const noexcept { return detail::chan_capacity(core_); }
 
   // Two handles of one channel.
   friend bool operator==(const chan& a, const chan& b) noexcept { return a.core_ == b.core_; }
 
-  // Receives until closed and drained: for (T& v : c), for (T v : c).
+  // Receives until closed and drained: for (T& v : c), for (T v : c). The contract of std::input_iterator.
   class iterator {
    public:
     using iterator_category = std::input_iterator_tag;
@@ -193,6 +201,7 @@ class chan {
     using reference = T&;
 
     iterator() noexcept = default;
+    // Receives the first value.
     explicit iterator(const chan* c) : chan_(c), value_(c->recv()) {}
     T& operator*() const noexcept { return *value_; }
     T* operator->() const noexcept { return std::addressof(*value_); }
@@ -210,6 +219,7 @@ class chan {
     const chan* chan_ = nullptr;
     mutable std::optional<T> value_;
   };
+  // Both of these serve the for loop; begin() receives the first value.
   [[nodiscard]] iterator begin() const { return iterator(this); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
@@ -243,12 +253,13 @@ class chan {
   detail::chan_core* core_;
 };
 
-// One-way views.
+// The end of a channel that sends. Members as in chan.
 template <class T>
 class sender {
  public:
   using value_type = T;
 
+  // Of the channel c; a chan is taken where a sender is wanted.
   // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a sender
   sender(chan<T> c) noexcept : chan_(std::move(c)) {}
   void send(T v) const { chan_.send(std::move(v)); }
@@ -273,11 +284,13 @@ class sender {
   chan<T> chan_;
 };
 
+// The end of a channel that receives. Members as in chan.
 template <class T>
 class receiver {
  public:
   using value_type = T;
 
+  // Of the channel c; a chan is taken where a receiver is wanted.
   // NOLINTNEXTLINE(google-explicit-constructor): a chan is usable as a receiver
   receiver(chan<T> c) noexcept : chan_(std::move(c)) {}
   [[nodiscard]] std::optional<T> recv() const { return chan_.recv(); }

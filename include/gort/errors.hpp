@@ -15,13 +15,14 @@ class GORT_API stopped {};
 // Thrown by send on a channel that is or becomes closed, by closing twice, and by closing nil.
 class GORT_API closed_channel : public std::logic_error {
  public:
+  // what() says that the channel is closed.
   closed_channel();
   ~closed_channel() override;
 };
 
 // How a try_ or timed channel operation ended.
 enum class op_status {
-  ok,
+  ok,       // done
   empty,    // try_recv: nothing there
   full,     // try_send: no room and no receiver
   closed,   // the channel is closed (and, for receives, drained)

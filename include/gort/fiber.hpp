@@ -77,6 +77,7 @@ void sleep_for(const std::chrono::duration<Rep, Period>& d) {
   detail::sleep_until_ns(detail::steady_ns_after(d));
 }
 
+// The fiber that calls.
 namespace this_fiber {
 
 // True on a fiber, false on every other thread's stack.

@@ -1,6 +1,7 @@
 // gort: goroutines for C++20 on Linux. This header includes all the others.
 #pragma once
 
+#include "gort/attrs.hpp"
 #include "gort/blocking.hpp"
 #include "gort/chan.hpp"
 #include "gort/condition_variable.hpp"

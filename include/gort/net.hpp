@@ -4,24 +4,20 @@
 // an ordinary one). The rules that hold for all of them:
 //
 //   errors       Each call comes twice: the plain form throws std::system_error; the form with a
-//   trailing
-//                std::error_code& reports there (and clears it on success). Both throw
+//                trailing std::error_code& reports there (and clears it on success). Both throw
 //                gort::stopped when the fiber is asked to stop while it waits.
 //   end          Reading 0 bytes into a buffer that is not empty is the end of the stream, not an
-//   error. deadlines    A point in time, sticky until moved, effective on calls under way; a passed
-//   one makes
-//                every call fail with std::errc::timed_out, also when data is there.
+//                error.
+//   deadlines    A point in time, sticky until moved, effective on calls under way; a passed one
+//                makes every call fail with std::errc::timed_out, also when data is there.
 //                time_point::max() removes it.
 //   close()      Wakes everybody who waits for the socket: their calls, and all later ones, fail
-//   with
-//                std::errc::operation_canceled. Returns once the descriptor is closed.
+//                with std::errc::operation_canceled. Returns once the descriptor is closed.
 //   concurrency  Any number of fibers and threads may use one socket. Reads take turns, and so do
-//   writes;
-//                read() and write() are not interleaved with others of their kind. Moving and
-//                destroying are not such uses.
+//                writes; read() and write() are not interleaved with others of their kind. Moving
+//                and destroying are not such uses.
 //   default      A default-constructed or moved-from handle fails with
-//   std::errc::bad_file_descriptor.
-//
+//                std::errc::bad_file_descriptor.
 //   memory       Whatever waits fails with not_enough_memory, or no_space_on_device (no more
 //                descriptors may be watched: /proc/sys/fs/epoll/max_user_watches), if the kernel does
 //                not let the poller watch the socket. The socket stays usable.
@@ -50,6 +46,7 @@ class Fd;
 struct SockAddr;
 }  // namespace detail
 
+// Deadlines are of the monotonic clock.
 using time_point = std::chrono::steady_clock::time_point;
 
 // An IPv4 or IPv6 address with a port. A value.
@@ -61,12 +58,16 @@ class GORT_API endpoint {
   endpoint(std::string_view address, uint16_t port);
   endpoint(std::string_view address, uint16_t port, std::error_code& ec);
 
+  // The address without the port: "127.0.0.1", "::1".
   [[nodiscard]] std::string address() const;
+  // The port, in the host's order.
   [[nodiscard]] uint16_t port() const noexcept { return port_; }
+  // True: an IPv6 address; false: IPv4.
   [[nodiscard]] bool is_v6() const noexcept { return v6_; }
-  // "127.0.0.1:8080", "[::1]:8080"
+  // Address and port: "127.0.0.1:8080", "[::1]:8080".
   [[nodiscard]] std::string to_string() const;
 
+  // Equal: the same address, scope and port. The order is one, and means nothing else.
   friend auto operator<=>(const endpoint&, const endpoint&) noexcept = default;
 
  private:
@@ -91,7 +92,7 @@ class GORT_API endpoint {
 // A connected TCP socket. Small writes go out at once (TCP_NODELAY) unless set_no_delay(false).
 class GORT_API tcp_stream {
  public:
-  tcp_stream() noexcept = default;
+  tcp_stream() noexcept = default;  // no socket
   tcp_stream(tcp_stream&& other) noexcept : fd_(std::exchange(other.fd_, nullptr)) {}
   tcp_stream& operator=(tcp_stream&& other) noexcept;
   ~tcp_stream();  // closes
@@ -145,21 +146,29 @@ class GORT_API tcp_stream {
   void shutdown_write();
   void shutdown_write(std::error_code& ec);
 
+  // Closes the socket and wakes who waits for it (above). Does nothing without a socket.
   void close() noexcept;
+  // Whether there is a socket that has not been closed.
   [[nodiscard]] bool is_open() const noexcept;
 
-  void set_deadline(time_point when);  // both directions
+  // Until when reads and writes may take (above).
+  void set_deadline(time_point when);
   void set_deadline(time_point when, std::error_code& ec);
+  // The same for reads.
   void set_read_deadline(time_point when);
   void set_read_deadline(time_point when, std::error_code& ec);
+  // The same for writes.
   void set_write_deadline(time_point when);
   void set_write_deadline(time_point when, std::error_code& ec);
 
+  // TCP_NODELAY: false lets the kernel gather small writes.
   void set_no_delay(bool on);
   void set_no_delay(bool on, std::error_code& ec);
 
+  // Our address and port.
   [[nodiscard]] endpoint local_endpoint() const;
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const;
+  // The peer's.
   [[nodiscard]] endpoint remote_endpoint() const;
   [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const;
 
@@ -175,7 +184,7 @@ class GORT_API tcp_stream {
 // A TCP socket that accepts connections.
 class GORT_API tcp_listener {
  public:
-  tcp_listener() noexcept = default;
+  tcp_listener() noexcept = default;  // no socket
   tcp_listener(tcp_listener&& other) noexcept : fd_(std::exchange(other.fd_, nullptr)) {}
   tcp_listener& operator=(tcp_listener&& other) noexcept;
   ~tcp_listener();  // closes
@@ -195,14 +204,19 @@ class GORT_API tcp_listener {
   [[nodiscard]] tcp_stream accept();
   [[nodiscard]] tcp_stream accept(std::error_code& ec);
 
+  // Closes the socket and wakes who waits in accept() (above). Does nothing without a socket.
   void close() noexcept;
+  // Whether there is a socket that has not been closed.
   [[nodiscard]] bool is_open() const noexcept;
 
+  // Until when accept() may take (above).
   void set_deadline(time_point when);
   void set_deadline(time_point when, std::error_code& ec);
 
+  // Where it listens; with the port that was chosen, if it was to be any.
   [[nodiscard]] endpoint local_endpoint() const;
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const;
+  // As tcp_stream::native_handle().
   [[nodiscard]] int native_handle() const noexcept;
 
  private:

@@ -100,6 +100,7 @@ auto run(const options& o, F&& f, Args&&... args) -> detail::call_result<F, Args
   return main.take();
 }
 
+// The same with automatic options.
 template <class F, class... Args>
 requires(!std::is_same_v<std::decay_t<F>, options>) auto run(F&& f, Args&&... args)
     -> detail::call_result<F, Args...> {
@@ -116,7 +117,9 @@ requires(!std::is_same_v<std::decay_t<F>, options>) auto run(F&& f, Args&&... ar
 // Errors as of gort::run. Any thread may call spawn and run.
 class GORT_API runtime {
  public:
+  // Starts it.
   explicit runtime(const options& o = {});
+  // Stops all fibers and waits for them.
   ~runtime();
   runtime(const runtime&) = delete;
   runtime& operator=(const runtime&) = delete;

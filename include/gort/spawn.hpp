@@ -190,7 +190,7 @@ struct task_payload : task_state<T> {
 template <class T>
 class [[nodiscard]] task {
  public:
-  task() noexcept = default;
+  task() noexcept = default;  // no fiber
   task(task&& other) noexcept
       : g_(std::exchange(other.g_, nullptr)), state_(std::exchange(other.state_, nullptr)) {}
   task& operator=(task&& other) noexcept {
@@ -201,7 +201,7 @@ class [[nodiscard]] task {
     }
     return *this;
   }
-  ~task() { end(); }
+  ~task() { end(); }  // asks the fiber to stop and waits for its end
 
   // True if there is a fiber to join.
   [[nodiscard]] bool joinable() const noexcept { return g_ != nullptr; }

@@ -14,6 +14,7 @@ namespace gort {
 // A snapshot; the counters are read one after the other while fibers run, so sums may be off by
 // what happened meanwhile. Since the start of the runtime, unless a comment says otherwise.
 struct runtime_stats {
+  // Of one P.
   struct proc {
     uint32_t runq = 0;  // fibers queued now
   };
@@ -26,18 +27,19 @@ struct runtime_stats {
   uint64_t preemptions = 0;  // fibers made to give way
   uint64_t handoffs = 0;     // Ps given to another thread because theirs blocked
   int threads = 0;           // OS threads now, without sysmon
+  // Of these, those that sleep and have no P.
   int idle_threads = 0;
   size_t stack_bytes_reserved = 0;  // address space
   size_t stack_bytes_resident = 0;  // memory; measured now, which takes a while with many fibers
   std::vector<proc> procs;          // as many as procs() says
-  // The processor time behind which a fiber gives way to others, 0: never; and what sees to it: "timer" (timers of each
-  // thread's processor time, which come with the kernel's own tick), "event" (perf events of the task clock, precise),
-  // "watchman" (a look by gort's own thread), "off".
+  // The processor time behind which a fiber gives way to others, 0: never.
   std::chrono::nanoseconds slice{0};
+  // What sees to it: "timer" (timers of each thread's processor time, which come with the kernel's own tick), "event" (perf
+  // events of the task clock, precise), "watchman" (a look by gort's own thread), "off".
   const char* ticks = "off";
   const char* thread_backend = "none";  // "clone" or "pthread"
-  std::string thread_backend_reason;
-  const char* guard = "none";  // "madvise", "protect_none" or "none"
+  std::string thread_backend_reason;    // why this one
+  const char* guard = "none";           // "madvise", "protect_none" or "none"
 };
 
 // All zero without a runtime. Any thread.

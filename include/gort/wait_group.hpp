@@ -48,6 +48,7 @@ class GORT_API wait_group {
   [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period>& limit) {
     return wait_until_ns(detail::steady_ns_after(limit));
   }
+  // The same until a point in time.
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration>& when) {
     return wait_until_ns(detail::steady_ns(when));

@@ -7,21 +7,15 @@
 #include <memory>
 #include <new>
 #include <stop_token>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include "gort/attrs.hpp"
 #include "gort/export.hpp"
 
 namespace gort {
 
 struct G;
-
-// How a fiber is made. Zero and empty mean the default.
-struct attrs {
-  std::string_view name = {};  // shown in reports; copied, cut at 31 bytes
-  size_t stack_size = 0;  // bytes of address space, at least 16 KiB; rounded up to a power of two
-};
 
 namespace detail {
 

@@ -11,7 +11,9 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cfenv>
 #include <chrono>
+#include <csetjmp>
 #include <cstring>
 #include <exception>
 #include <iostream>
@@ -154,6 +156,21 @@ TEST_P(ForeignCode, ErrnoIsRightAfterACall) {
   everywhere([](int i, int turn) {
     EXPECT_EQ(error_of_failing_call(i + turn), (i + turn) % 2 == 0 ? EBADF : ENOENT);
     move_about(turn);
+  });
+}
+
+// A compiler keeps the address of a thread's variable for a whole function, so whoever waits leaves it to another.
+thread_local int id_of_this_thread = 0;
+__attribute__((noinline)) int remembered_id() {
+  if (id_of_this_thread == 0) id_of_this_thread = gettid();
+  return id_of_this_thread;
+}
+
+TEST_P(ForeignCode, ThreadLocalsInAFunctionOfTheirOwn) {
+  everywhere([](int, int turn) {
+    EXPECT_EQ(remembered_id(), gettid());
+    move_about(turn);
+    EXPECT_EQ(remembered_id(), gettid());
   });
 }
 
@@ -349,6 +366,33 @@ TEST_P(ForeignCode, FloatingPointModesStayWithTheFiber) {
       }));
     }
     for (auto& t : tasks) t.get();
+  });
+}
+
+TEST_P(ForeignCode, RoundingModesStayWithTheFiber) {
+  constexpr int kModes[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+  everywhere([&](int i, int turn) {
+    const int mode = kModes[i % 4];
+    std::fesetround(mode);
+    move_about(turn);
+    EXPECT_EQ(std::fegetround(), mode);
+    volatile double third = 1.0;
+    third = third / 3.0;
+    EXPECT_EQ(third > 1.0 / 3.0, mode == FE_UPWARD);
+    std::fesetround(FE_TONEAREST);
+  });
+}
+
+TEST_P(ForeignCode, LongJumpsStayInTheFiber) {
+  everywhere([](int i, int turn) {
+    std::jmp_buf here;
+    volatile int written = 0;
+    if (setjmp(here) == 0) {
+      written = i + 1;
+      move_about(turn);
+      std::longjmp(here, 1);
+    }
+    EXPECT_EQ(written, i + 1);
   });
 }
 

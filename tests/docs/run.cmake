@@ -1,0 +1,11 @@
+# Runs PROGRAM; it has to end with status 0 and, if there is a file EXPECTED, to print what stands there.
+execute_process(COMMAND ${PROGRAM} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE complaints)
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "status ${status}\n${output}${complaints}")
+endif()
+if(EXPECTED)
+  file(READ ${EXPECTED} expected)
+  if(NOT output STREQUAL expected)
+    message(FATAL_ERROR "the guide says that it prints\n${expected}and it printed\n${output}")
+  endif()
+endif()
