@@ -141,7 +141,7 @@ bool mutex::release_slow() noexcept {
   word_.store((w->granted ? locked : woken) | (bucket.has(this) ? parked : 0),
               std::memory_order_release);  // M5
   bucket.lock.unlock();
-  chaos_point(ChaosPoint::mutex_waking);
+  chaos_point(ChaosPoint::sync_waking);
   ready(g);
   return true;
 }
