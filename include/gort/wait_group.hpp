@@ -34,7 +34,8 @@ class GORT_API wait_group {
   // std::logic_error, and leaves the count unchanged, if it would fall below zero (or beyond 2^62).
   // Raise the count before the thing starts, not within it: the waiter may be there first.
   void add(std::ptrdiff_t n) {
-    if (!count_.add(n)) [[unlikely]] throw_no_such_count(n);
+    if (!count_.add(n)) [[unlikely]]
+      throw_no_such_count(n);
   }
 
   // add(-1).
