@@ -15,6 +15,10 @@
 
 namespace gort {
 
+namespace detail {
+class any_wait;
+}  // namespace detail
+
 // The contract of std::condition_variable, four bytes, with gort::mutex. Fibers and ordinary
 // threads may wait for and notify the same one. Waiters are notified first in, first out; a wait
 // may also end spuriously. Not cancellable: a stop request does not end a wait.
@@ -86,6 +90,8 @@ class GORT_API condition_variable {
   }
 
  private:
+  friend class detail::any_wait;
+
   void notify_one_slow() noexcept;
   void notify_all_slow() noexcept;
   std::cv_status wait_until_ns(std::unique_lock<mutex>& lock, int64_t until_ns);

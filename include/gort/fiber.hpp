@@ -57,6 +57,20 @@ int64_t steady_ns_after(const std::chrono::duration<Rep, Period>& d) {
   }
   return now + std::chrono::ceil<nanoseconds>(d).count();
 }
+
+// wait(until_ns) -> bool by gort's clock, again while the caller's own has not come so far: it may have been set back
+// meanwhile, or run slower.
+template <class Clock, class Duration, class Wait>
+bool until_reached(const std::chrono::time_point<Clock, Duration>& when, Wait&& wait) {
+  for (;;) {
+    if (wait(steady_ns(when))) return true;
+    if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
+      return false;
+    } else {
+      if (Clock::now() >= when) return false;
+    }
+  }
+}
 }  // namespace detail
 
 // Lets other fibers run; returns at once when there are none. Never throws. On a foreign thread:

@@ -32,7 +32,7 @@ class GORT_API mutex {
     // acquire: pairs with the release in unlock(). relaxed: a failure learns nothing.
     if (!word_.compare_exchange_strong(free, locked, std::memory_order_acquire,
                                        std::memory_order_relaxed)) [[unlikely]] {
-      lock_slow();
+      lock_slow(INT64_MAX);
     }
   }
 
@@ -57,6 +57,7 @@ class GORT_API mutex {
 
  private:
   friend class condition_variable;
+  friend class timed_mutex;
 
   // Bits of the word; what they promise is in src/sync/mutex.cpp.
   static constexpr uint32_t locked = 1;
@@ -72,7 +73,8 @@ class GORT_API mutex {
            release_slow();
   }
 
-  void lock_slow() noexcept;
+  // False: the time limit passed first.
+  bool lock_slow(int64_t until_ns) noexcept;
   bool release_slow() noexcept;
   [[noreturn]] static void throw_not_locked();
 

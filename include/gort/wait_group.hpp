@@ -1,15 +1,14 @@
 // wait_group: waits until a number of things have happened.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
 
+#include "gort/detail/countdown.hpp"
 #include "gort/detail/fiber.hpp"
-#include "gort/detail/mem.hpp"
 #include "gort/export.hpp"
 #include "gort/fiber.hpp"
 #include "gort/spawn.hpp"
@@ -34,24 +33,28 @@ class GORT_API wait_group {
   // Adds n, which may be negative, to the count. Zero releases every waiter. Throws
   // std::logic_error, and leaves the count unchanged, if it would fall below zero (or beyond 2^62).
   // Raise the count before the thing starts, not within it: the waiter may be there first.
-  void add(std::ptrdiff_t n);
+  void add(std::ptrdiff_t n) {
+    if (!count_.add(n)) [[unlikely]]
+      throw_no_such_count(n);
+  }
 
   // add(-1).
   void done() { add(-1); }
 
   // Waits for the count to be zero, or to have been so since. Throws gort::stopped if the fiber is
   // asked to stop.
-  void wait() { wait_until_ns(INT64_MAX); }
+  void wait() { count_.wait_until_ns(INT64_MAX, role::group); }
 
   // The same with a time limit. False: it passed first.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period>& limit) {
-    return wait_until_ns(detail::steady_ns_after(limit));
+    return count_.wait_until_ns(detail::steady_ns_after(limit), role::group);
   }
   // The same until a point in time.
   template <class Clock, class Duration>
   [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration>& when) {
-    return wait_until_ns(detail::steady_ns(when));
+    return detail::until_reached(
+        when, [&](int64_t until_ns) { return count_.wait_until_ns(until_ns, role::group); });
   }
 
   // Runs f(args...) on a fiber of its own, as gort::go does, and counts it: add(1) now, done() when
@@ -82,15 +85,16 @@ class GORT_API wait_group {
   }
 
  private:
+  using role = detail::countdown::role;
+
   struct done_on_exit {
     wait_group* group;
     ~done_on_exit() { group->done(); }
   };
 
-  // False: the time limit passed.
-  bool wait_until_ns(int64_t until_ns);
+  [[noreturn]] static void throw_no_such_count(std::ptrdiff_t added);
 
-  detail::Atomic<uint64_t> word_{0};  // WG1 in src/sync/wait_group.cpp
+  detail::countdown count_{0};
 };
 
 }  // namespace gort

@@ -101,7 +101,7 @@ enum class ChaosPoint : uint8_t {
   chan_closing,
   select_unlocking,
   cv_queued,
-  mutex_waking,
+  sync_waking,
   // sysmon and blocking (Y1)
   sysmon_falling_asleep,
   sysmon_polled,

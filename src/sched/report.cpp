@@ -32,6 +32,18 @@ const char* wait_reason_name(WaitReason r) noexcept {
       return "condition variable";
     case WaitReason::wait_group:
       return "wait group";
+    case WaitReason::semaphore:
+      return "semaphore";
+    case WaitReason::latch:
+      return "latch";
+    case WaitReason::barrier:
+      return "barrier";
+    case WaitReason::once:
+      return "call_once";
+    case WaitReason::shared_mutex:
+      return "shared mutex";
+    case WaitReason::future:
+      return "future";
     case WaitReason::net_read:
       return "network read";
     case WaitReason::net_write:

@@ -1,11 +1,13 @@
-// mutex: one word, and a queue in the parking lot. Go's mutex is the model of its fairness.
+// mutex: one word, and a queue in the parking lot. Go's mutex is the model of its fairness. timed_mutex is the same
+// with limits, and the recursive ones have it inside.
 //
 //   bit      set                               cleared
 //   locked   by the new owner                  by the owner's unlock, unless it hands over
 //   parked   by a waiter that queues itself    by the unlock that takes out the last one
 //   woken    by the unlock that wakes one      by that one, once it owns the mutex or queues again
 //
-//   M1  `parked` is set exactly while somebody is queued. It changes under the bucket's lock only.
+//   M1  `parked` is set while somebody is queued. It changes under the bucket's lock only. Waiters that leave by their
+//       time limit (timed_mutex) leave it set, and an unlock that finds nobody clears it.
 //   M2  At most one waiter is awake by a wake-up, and `woken` is set while it is: other unlocks
 //       wake nobody. It clears the bit in the step in which it takes the mutex or queues again.
 //   M3  If somebody is queued, the mutex is locked or `woken` is set: a waiter queues in a step
@@ -28,43 +30,21 @@
 
 #include <system_error>
 
-#include "base/check.hpp"
 #include "base/mem.hpp"
-#include "base/pause.hpp"
-#include "sched/sched.hpp"
 #include "sync/parking_lot.hpp"
+#include "sync/spin.hpp"
 
 namespace gort {
 namespace {
-
-constexpr int64_t kPatienceNs = 1'000'000;  // Go's starvationThresholdNs
-constexpr int kSpinRounds = 4;              // Go's active_spin
-constexpr int kSpinPauses = 30;             // Go's active_spin_cnt
 
 struct MutexWait : Parked {
   Plain<int64_t> since_ns = 0;
   Plain<bool> granted = false;  // written by the unlock that hands over, before ready()
 };
 
-// Spinning pays only if the owner is running on another processor meanwhile and we keep nobody
-// waiting. Who the owner is we do not know; Go's guess is that of several busy Ps one has it.
-bool may_spin() noexcept {
-  const M* m = current_m();
-  if (m == nullptr) return os::system_info().cpus > 1;
-  const P* p = m->p;
-  if (p == nullptr || p->alone) return false;
-  // relaxed: guesses, all of them.
-  if (p->next.load(std::memory_order_relaxed) != nullptr || !p->runq.empty()) return false;
-  const Sched& s = sched();
-  // relaxed: guesses, too.
-  return s.idle_p_count.load(std::memory_order_relaxed) +
-             s.spinning.load(std::memory_order_relaxed) <
-         s.procs_in_use.load(std::memory_order_relaxed) - 1;
-}
-
 }  // namespace
 
-void mutex::lock_slow() noexcept {
+bool mutex::lock_slow(int64_t until_ns) noexcept {
   const Region in;
   MutexWait w;
   uint32_t own_woken = 0;  // `woken` while we are the one that M2 speaks of
@@ -76,19 +56,21 @@ void mutex::lock_slow() noexcept {
       // acquire: pairs with the release in unlock(). M2.
       if (word_.compare_exchange_weak(word, (word | locked) & ~own_woken, std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
-        return;
+        return true;
       }
       continue;
     }
     if (rounds < kSpinRounds && may_spin()) {
       ++rounds;
-      for (int i = 0; i < kSpinPauses; ++i) cpu_pause();
+      spin_round();
       continue;
     }
 
     if (w.bucket == nullptr) {
+      const int64_t now_ns = os::nanotime();
+      if (until_ns <= now_ns) return false;
       prepare_to_queue(w, this, WaitReason::mutex);
-      w.since_ns = os::nanotime();
+      w.since_ns = now_ns;
     }
     ParkingBucket& bucket = *w.bucket;
     bucket.lock.lock();
@@ -108,10 +90,13 @@ void mutex::lock_slow() noexcept {
     } else {
       bucket.push_back(w);
     }
-    park_queued(bucket, w, kNever);
-    if (w.granted) return;
+    // A limit that has passed while we were awake ends this wait at once, from within the queue (M3).
+    const WakeCause cause = park_queued(bucket, w, until_ns);
+    if (w.granted) return true;
+    if (cause == WakeCause::timeout) return false;  // M1
     own_woken = woken;
     rounds = 0;
+    w.claimed.store(0, std::memory_order_relaxed);  // relaxed: ours until the lock publishes it
   }
 }
 
@@ -133,7 +118,12 @@ bool mutex::release_slow() noexcept {
   ParkingBucket& bucket = parking_lot.bucket_for(this);
   bucket.lock.lock();
   auto* w = static_cast<MutexWait*>(bucket.pop(this));
-  GORT_CHECK(w != nullptr, "M1: a mutex says that somebody waits, and nobody does");
+  if (w == nullptr) {
+    // M1: whoever waited has left. release: pairs with the acquire of whoever takes it. M5.
+    word_.store(0, std::memory_order_release);
+    bucket.lock.unlock();
+    return true;
+  }
   w->granted = now_ns - w->since_ns > kPatienceNs;
   G* g = w->g;
   // Nobody else writes the word meanwhile: it is locked, by us, and so is the bucket.
@@ -141,7 +131,7 @@ bool mutex::release_slow() noexcept {
   word_.store((w->granted ? locked : woken) | (bucket.has(this) ? parked : 0),
               std::memory_order_release);  // M5
   bucket.lock.unlock();
-  chaos_point(ChaosPoint::mutex_waking);
+  chaos_point(ChaosPoint::sync_waking);
   ready(g);
   return true;
 }

@@ -1,6 +1,6 @@
 // ParkingLot: the queues in which fibers and threads wait for small objects, in a static table
-// keyed by the object's address. Used by mutex, condition_variable and wait_group, which
-// themselves are one word.
+// keyed by the object's address. Used by everything in src/sync but channels; the objects
+// themselves are a word or two.
 //
 // After WebKit's ParkingLot (Pizlo, "Locking in WebKit", 2016), with one queue per address as in
 // Go's semaRoot, so that a hundred thousand waiters of one object do not slow a neighbour in its
@@ -66,8 +66,12 @@ struct alignas(64) ParkingBucket {
   bool take_out(Parked& w) noexcept GORT_REQUIRES(lock);
   // Takes out the first waiter that the caller has thereby won the right to wake (PL2), or nullptr.
   [[nodiscard]] Parked* pop(const void* address) noexcept GORT_REQUIRES(lock);
+  // The first waiter, still queued, and perhaps not to be won any more; or nullptr.
+  [[nodiscard]] Parked* front(const void* address) noexcept GORT_REQUIRES(lock) {
+    return *find(address);
+  }
   [[nodiscard]] bool has(const void* address) noexcept GORT_REQUIRES(lock) {
-    return *find(address) != nullptr;
+    return front(address) != nullptr;
   }
 
  private:

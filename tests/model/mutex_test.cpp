@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
+#include "gort/recursive_mutex.hpp"
+#include "gort/timed_mutex.hpp"
 #include "port/fiber.hpp"
 #include "port/port.hpp"
 #include "sched/stop.hpp"
@@ -172,6 +176,132 @@ void not_cancelled() {
   check_all_over(o.get());
 }
 
+// ---- timed_mutex: the same word ---------------------------------------------------------------------------------
+
+std::chrono::steady_clock::time_point at_ns(int64_t ns) {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
+}
+
+struct TimedGuarded {
+  timed_mutex m;
+  var<int> n;
+  void turn() {
+    m.lock();
+    n = n + 1;
+    m.unlock();
+  }
+  int turn_until(int64_t ns) {
+    if (!m.try_lock_until(at_ns(ns))) return 0;
+    n = n + 1;
+    m.unlock();
+    return 1;
+  }
+};
+
+// M1, M3: whoever leaves by his limit leaves nobody asleep, and takes nothing with him; a wake-up that was for him is his.
+template <int64_t kNsPerLook>
+void limits() {
+  let_looks_take(kNsPerLook);
+  Ended<TimedGuarded> o;
+  int in_time = 0;
+  Thread t([&] { in_time = o->turn_until(3 * kNsPerLook); });
+  Thread u([&] { o->turn(); });
+  o->turn();
+  t.join();
+  u.join();
+  check(o->n == 2 + in_time, "every turn counts");
+  check(o->m.try_lock(), "nobody has it any more");
+  o->m.unlock();
+  check_all_over(o.get());
+}
+
+// Two with limits, of whom one may be woken and lose.
+void limits_twice() {
+  let_looks_take(kHalfOfPatienceNs);
+  Ended<TimedGuarded> o;
+  int one = 0;
+  int two = 0;
+  Thread t([&] { one = o->turn_until(2 * kHalfOfPatienceNs); });
+  Thread u([&] { two = o->turn_until(5 * kHalfOfPatienceNs); });
+  o->turn();
+  o->turn();
+  t.join();
+  u.join();
+  check(o->n == 2 + one + two, "every turn counts");
+  check(o->m.try_lock(), "nobody has it any more");
+  o->m.unlock();
+  check_all_over(o.get());
+}
+
+// He who holds it lets nobody in: the limit passes.
+void limit_alone() {
+  let_looks_take(1);
+  Ended<TimedGuarded> o;
+  o->m.lock();
+  Thread t([&] { check(o->turn_until(2) == 0, "the limit passed"); });
+  t.join();
+  o->m.unlock();
+  check(o->turn_until(0) == 1, "M1: a mark that stands for nobody keeps nobody out");
+  check_all_over(o.get());
+}
+
+void limit_of_a_fiber() {
+  ModelWorld world;
+  Ended<TimedGuarded> o;
+  int in_time = 0;
+  model::atomic<bool> over{false};
+  ModelFiber f([&] {
+    in_time = o->turn_until(5);
+    over.store(true, std::memory_order_relaxed);
+  });
+  Thread time([&] {
+    while (!over.load(std::memory_order_relaxed)) {
+      ModelWorld::let_time_pass({&f});
+      model::pause();
+    }
+  });
+  Thread u([&] { o->turn(); });
+  o->turn();
+  f.join();
+  u.join();
+  time.join();
+  check(o->n == 2 + in_time, "every turn counts");
+  check_all_over(o.get());
+}
+
+// RM1: nobody takes himself for the owner who is not, nor does the owner miss that he is.
+void recursive_turns() {
+  struct Object {
+    recursive_mutex m;
+    var<int> n;
+    void turn() {
+      m.lock();
+      m.lock();
+      n = n + 1;
+      check(m.try_lock(), "it is ours");
+      m.unlock();
+      m.unlock();
+      m.unlock();
+    }
+  };
+  Ended<Object> o;
+  Thread t([&] { o->turn(); });
+  o->turn();
+  t.join();
+  check(o->n == 2, "every turn counts");
+  check_all_over(o.get());
+}
+
+TEST(MutexModel, Limits) {
+  expect_right_at_random(20'000, limits<1>);
+  expect_right_at_random(20'000, limits<kHalfOfPatienceNs>);
+  expect_right_at_random(20'000, limits_twice);
+  expect_right({}, limit_alone);
+  expect_right_at_random(5'000, limit_of_a_fiber);
+}
+TEST(MutexModel, Recursive) {
+  expect_right({}, recursive_turns);
+}
 TEST(MutexModel, TwoThreads) {
   expect_right({}, turns<2, 0>);
   expect_right({.preemptions = 3}, turns<2, kMoreThanPatienceNs>);
@@ -204,11 +334,14 @@ TEST(MutexModel, NotCancelled) {
 }
 TEST(MutexModel, Mutants) {
   // park.cpp: the half of foreign threads.
-  expect_mutants_die({"mutex.cpp", "mutex.hpp", "park.cpp"},
+  expect_mutants_die({"mutex.cpp", "mutex.hpp", "recursive_mutex.hpp", "park.cpp"},
                      {{{.preemptions = 2}, turns<2, 0>},
                       {{.preemptions = 2}, turns<2, kMoreThanPatienceNs>},
                       {{.preemptions = 2}, last_one_ends_it<0>},
                       {{.preemptions = 2}, try_turns},
+                      {{.random_runs = 5'000}, limits<1>},
+                      {{.random_runs = 5'000}, limits<kHalfOfPatienceNs>},
+                      {{.preemptions = 2}, limit_alone},
                       {{.random_runs = 5'000}, turns_again<0>}});
 }
 

@@ -1,4 +1,4 @@
-// Models of wait_group.cpp (WG1, WG2) and of stop requests in the parking lot.
+// Models of countdown.cpp (CD1, CD2) and of stop requests in the parking lot.
 #include "gort/wait_group.hpp"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ std::chrono::steady_clock::time_point at_ns(int64_t ns) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
 }
 
-// WG1, WG2: what was done is known to whoever has waited, and he ends the object.
+// CD1, CD2: what was done is known to whoever has waited, and he ends the object.
 void two_done() {
   Ended<wait_group> wg;
   var<int> a;
@@ -75,7 +75,7 @@ void two_wait() {
   u.join();
 }
 
-// WG1: the count rises again while a done() is on its way to the lock.
+// CD1: the count rises again while a done() is on its way to the lock.
 void raised_again() {
   Ended<wait_group> wg;
   var<int> a;
@@ -313,7 +313,7 @@ TEST(WaitGroupModel, StopAndDone) {
   expect_right_at_random(10'000, stop_limit_and_done);
 }
 TEST(WaitGroupModel, Mutants) {
-  expect_mutants_die({"wait_group.cpp", "parking_lot.cpp"},
+  expect_mutants_die({"countdown.cpp", "countdown.hpp", "parking_lot.cpp"},
                      {{{.preemptions = 1}, one_done},
                       {{.random_runs = 5'000}, two_done},
                       {{.random_runs = 5'000}, raised_again},

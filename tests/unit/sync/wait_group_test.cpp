@@ -78,7 +78,7 @@ TEST_P(WaitGroup, ReleasesFibersAndThreads) {
   });
 }
 
-// WG1: with the mark and without.
+// CD1: with the mark and without.
 TEST_P(WaitGroup, BelowZeroThrowsAndLeavesItUnchanged) {
   in_fibers([] {
     wait_group wg;
@@ -255,7 +255,7 @@ TEST_P(WaitGroup, AWaitWhileUnwindingDoesNotThrow) {
   });
 }
 
-// WG2: the waiter destroys it while the last done() may not have returned.
+// CD2: the waiter destroys it while the last done() may not have returned.
 TEST_P(WaitGroup, MayBeDestroyedByTheWaiter) {
   in_fibers([] {
     for (int round = 0; round < 300; ++round) {
