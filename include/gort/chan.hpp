@@ -74,6 +74,9 @@ GORT_API bool chan_closed(const chan_core* c) noexcept;
 GORT_API size_t chan_size(const chan_core* c) noexcept;
 GORT_API size_t chan_capacity(const chan_core* c) noexcept;
 
+// Makes handles of channels that gort itself has made.
+struct chan_access;
+
 // Room for a T that may not be there.
 template <class T>
 union slot {
@@ -202,6 +205,7 @@ class chan {
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
+  friend struct detail::chan_access;
   explicit chan(std::nullptr_t) noexcept : core_(nullptr) {}
 
   op_status send_ref(T& v, int64_t deadline_ns) const {
@@ -227,6 +231,18 @@ class chan {
 
   detail::chan_core* core_;
 };
+
+namespace detail {
+struct chan_access {
+  // Takes over the reference.
+  template <class T>
+  static chan<T> adopt(chan_core* core) noexcept {
+    chan<T> c(nullptr);
+    c.core_ = core;
+    return c;
+  }
+};
+}  // namespace detail
 
 // One-way views.
 template <class T>

@@ -13,4 +13,5 @@
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
+#include "gort/timer.hpp"
 #include "gort/wait_group.hpp"

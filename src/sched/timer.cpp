@@ -59,6 +59,17 @@ void timer_stop(const Visitor&, Timer* t) noexcept {
   if (runtime_alive()) TimerHeap::stop(t);  // U1
 }
 
+bool timer_forget(const Visitor&, Timer* t) noexcept {
+  if (runtime_alive()) return TimerHeap::stop(t);  // U1
+  // acquire: pairs with the release in orphan_all(), which comes without our help.
+  while (Mem::recheck(t->heap.load(std::memory_order_acquire) != nullptr)) os::osyield();
+  return false;
+}
+
+void orphan_timers(Sched& s) noexcept {
+  for (int i = 0; i < s.nprocs; ++i) s.procs[i].timers.orphan_all();
+}
+
 P* timer_home() noexcept {
   M* m = current_m();
   if (m != nullptr && m->p != nullptr) return m->p;

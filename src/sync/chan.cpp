@@ -26,6 +26,7 @@
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
+#include "sync/chan_internal.hpp"
 
 namespace gort::detail {
 namespace {
@@ -113,6 +114,7 @@ class alignas(64) chan_core {
   op_status send(void* value, int64_t deadline_ns);
   op_status recv(void* out, int64_t deadline_ns);
   void close();
+  G* offer(void* value) noexcept;
 
   [[nodiscard]] bool closed() noexcept {
     LockGuard guard(lock_);
@@ -140,6 +142,11 @@ class alignas(64) chan_core {
     return (sizeof(chan_core) + align - 1) & ~(align - 1);
   }
   void set_ring(std::byte* ring) noexcept { ring_ = ring; }
+  void set_companion(ChanCompanion* c) noexcept { companion_ = c; }
+  // By the owner of the last reference.
+  void end_companion() const noexcept {
+    if (companion_ != nullptr) companion_->end(companion_);
+  }
 
  private:
   std::byte* at(size_t i) noexcept { return ring_ + i * ops_.bytes; }
@@ -163,6 +170,7 @@ class alignas(64) chan_core {
   WaitQueue receivers_ GORT_GUARDED_BY(lock_);
   WaitQueue senders_ GORT_GUARDED_BY(lock_);
   std::byte* ring_ = nullptr;
+  ChanCompanion* companion_ = nullptr;  // constant once the channel is known
 };
 
 void chan_core::move(void* to, void* from) const noexcept {
@@ -216,6 +224,17 @@ op_status chan_core::send(void* value, int64_t deadline_ns) {
     return op_status::full;
   }
   return wait(senders_, value, deadline_ns, WaitReason::chan_send);
+}
+
+G* chan_core::offer(void* value) noexcept {
+  const LockGuard guard(lock_);
+  if (closed_) return nullptr;
+  if (ChanWait* w = receivers_.pop(); w != nullptr) {
+    move(w->element, value);
+    return w->g;
+  }
+  if (count_ < capacity_) push_ring(value);
+  return nullptr;
 }
 
 op_status chan_core::recv(void* out, int64_t deadline_ns) {
@@ -386,10 +405,19 @@ void chan_retain(chan_core* c) noexcept {
 
 void chan_release(chan_core* c) noexcept {
   if (c == nullptr || !c->release()) return;
+  c->end_companion();
   c->destroy_elements();
   const auto align = std::align_val_t(c->align());
   c->~chan_core();
   ::operator delete(c, align);
+}
+
+void chan_set_companion(chan_core* c, ChanCompanion* companion) noexcept {
+  c->set_companion(companion);
+}
+
+G* chan_offer(chan_core* c, void* value) noexcept {
+  return c->offer(value);
 }
 
 op_status chan_send(chan_core* c, void* value, int64_t deadline_ns) {
