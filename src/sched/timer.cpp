@@ -59,11 +59,16 @@ void timer_stop(const Visitor&, Timer* t) noexcept {
   if (runtime_alive()) TimerHeap::stop(t);  // U1
 }
 
-bool timer_forget(const Visitor&, Timer* t) noexcept {
-  if (runtime_alive()) return TimerHeap::stop(t);  // U1
-  // acquire: pairs with the release in orphan_all(), which comes without our help.
+void timer_forget(Timer* t) noexcept {
+  {
+    const Visitor visit;
+    if (runtime_alive()) {  // U1
+      TimerHeap::stop(t);
+      return;
+    }
+  }
+  // As no visitor, for whom the end of the runtime waits. acquire: pairs with the release in orphan_all().
   while (Mem::recheck(t->heap.load(std::memory_order_acquire) != nullptr)) os::osyield();
-  return false;
 }
 
 void orphan_timers(Sched& s) noexcept {

@@ -17,8 +17,8 @@ void timer_add(P* p, Timer* t) noexcept;
 // and disarm what is left.
 void timer_stop(const Visitor&, Timer* t) noexcept;
 
-// Disarms for one who frees t afterwards: returns once nobody will touch t any more. True: it was armed.
-bool timer_forget(const Visitor&, Timer* t) noexcept;
+// The same for one who is no visitor and frees t afterwards: returns once t is in no heap, also while a runtime ends.
+void timer_forget(Timer* t) noexcept;
 
 // The end of a runtime: what is still armed in a heap never fires (TimerOps::orphan).
 void orphan_timers(Sched& s) noexcept;

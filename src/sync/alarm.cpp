@@ -54,16 +54,20 @@ constexpr int kSpins = Mem::tries(100);
 constexpr int64_t kSleepNs = 50'000;
 constinit Atomic<uint32_t> nobody_wakes{0};
 
-// Ms keep the runtime alive, and need not say that they are there (U1 in sched.hpp).
+// Ms keep the runtime alive, and need not say that they are there (U1 in sched.hpp). Others look once: a door that closes
+// behind them does not change what they found.
 class Presence {
  public:
   Presence() noexcept {
-    if (current_m() == nullptr) visit_.emplace();
+    if (current_m() != nullptr) return;
+    visit_.emplace();
+    runtime_lives_ = runtime_alive();
   }
-  [[nodiscard]] bool runtime_lives() const noexcept { return !visit_ || runtime_alive(); }
+  [[nodiscard]] bool runtime_lives() const noexcept { return runtime_lives_; }
 
  private:
   std::optional<Visitor> visit_;
+  bool runtime_lives_ = true;
 };
 
 // AL2, on the thread that frees it.
@@ -99,13 +103,20 @@ G* fire_alarm(Timer* t) noexcept {
   return nullptr;
 }
 
-G* deliver_tick(alarm* a) noexcept {
+G* send_tick(alarm* a) noexcept {
   const LockGuard guard(a->lock);
   // relaxed, both: what fire() has marked on this thread, or somebody else's mark, which has its own finish() (AL1).
   if (!Mem::recheck(a->due.load(std::memory_order_relaxed))) return nullptr;
   a->due.store(false, std::memory_order_relaxed);
   TimePoint now{std::chrono::nanoseconds(os::nanotime())};
   return chan_offer(a->channel, &now);
+}
+
+G* deliver_tick(alarm* a) noexcept {
+  G* g = send_tick(a);
+  if (g == nullptr || g->kind == GKind::fiber) return g;
+  ready(g);  // a thread; who runs the heap knows of fibers alone
+  return nullptr;
 }
 
 void arm(alarm* a, int64_t when_ns) noexcept GORT_REQUIRES(a->lock) {
@@ -136,7 +147,7 @@ G* deliver_call(alarm* a) noexcept {
   bool stopped;
   {
     const LockGuard guard(a->lock);
-    // relaxed, both: as in deliver_tick().
+    // relaxed, both: as in send_tick().
     stopped = !Mem::recheck(a->due.load(std::memory_order_relaxed));
     if (!stopped) {
       a->due.store(false, std::memory_order_relaxed);
@@ -195,7 +206,7 @@ bool discard(alarm* a, const Presence& here) noexcept GORT_REQUIRES(a->lock) {
 void end_tick(ChanCompanion* c) noexcept {
   auto* a = static_cast<alarm*>(c);
   Region in;
-  (void)timer_forget(Visitor(), &a->timer);
+  timer_forget(&a->timer);
   await_finish(a);
   in.leave();
   delete a;
