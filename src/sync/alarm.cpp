@@ -32,7 +32,6 @@
 #include <stdexcept>
 
 #include "base/mem.hpp"
-#include "base/pause.hpp"
 #include "base/thread_safety.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
@@ -49,11 +48,6 @@ using TimePoint = std::chrono::steady_clock::time_point;
 
 // Of a fiber that could not be made: much longer than the attempt took, and soon to a person.
 constexpr int64_t kRetryNs = 1'000'000;
-// As in ParkLock: finish() is a few hundred instructions away, unless the kernel has descheduled it.
-constexpr int kSpins = Mem::tries(100);
-constexpr int64_t kSleepNs = 50'000;
-constinit Atomic<uint32_t> nobody_wakes{0};
-
 // Ms keep the runtime alive, and need not say that they are there (U1 in sched.hpp). Others look once: a door that closes
 // behind them does not change what they found.
 class Presence {
@@ -72,15 +66,8 @@ class Presence {
 
 // AL2, on the thread that frees it.
 void await_finish(const alarm* a) noexcept {
-  // acquire: pairs with the release in finish_alarm().
-  for (int i = 0; Mem::recheck(a->pins.load(std::memory_order_acquire) != 0); ++i) {
-    // Sleeping, not yielding: one of lower priority must get to run.
-    if (i < kSpins) {
-      cpu_pause();
-    } else {
-      os::futexsleep(&nobody_wakes, 0, kSleepNs);
-    }
-  }
+  // acquire: pairs with the release in finish_alarm(), which is a few hundred instructions away.
+  while (Mem::recheck(a->pins.load(std::memory_order_acquire) != 0)) os::osyield();
 }
 
 // The next beat behind now that is a whole number of periods from the last.
