@@ -38,6 +38,7 @@
 #include "sched/spawn.hpp"
 #include "sched/stop.hpp"
 #include "sched/sysmon.hpp"
+#include "sched/timer.hpp"
 #include "signal/libpreinit.hpp"
 #include "signal/signal.hpp"
 
@@ -248,6 +249,7 @@ void end_sched() noexcept {
   finisig();
   chaos_point(ChaosPoint::run_ending);
   Visitor::close_the_door();
+  orphan_timers(s);
   for (P& p : s.all_procs()) drain_free(&p);
   if (stacks_out() != 0) {
     fatal("a gort::task outlives its runtime: end or detach it before the main fiber returns",

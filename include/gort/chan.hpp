@@ -74,17 +74,8 @@ GORT_API bool chan_closed(const chan_core* c) noexcept;
 GORT_API size_t chan_size(const chan_core* c) noexcept;
 GORT_API size_t chan_capacity(const chan_core* c) noexcept;
 
-// For select: the channel behind a handle.
-struct chan_access {
-  template <class Handle>
-  static chan_core* core(const Handle& h) noexcept {
-    if constexpr (requires { h.core_; }) {
-      return h.core_;
-    } else {
-      return core(h.chan_);
-    }
-  }
-};
+// What others of gort do with handles.
+struct chan_access;
 
 // Room for a T that may not be there.
 template <class T>
@@ -252,6 +243,27 @@ class chan {
 
   detail::chan_core* core_;
 };
+
+namespace detail {
+struct chan_access {
+  // The channel behind a handle.
+  template <class Handle>
+  static chan_core* core(const Handle& h) noexcept {
+    if constexpr (requires { h.core_; }) {
+      return h.core_;
+    } else {
+      return core(h.chan_);
+    }
+  }
+  // Takes over the reference.
+  template <class T>
+  static chan<T> adopt(chan_core* core) noexcept {
+    chan<T> c = chan<T>::nil();
+    c.core_ = core;
+    return c;
+  }
+};
+}  // namespace detail
 
 // The end of a channel that sends. Members as in chan.
 template <class T>

@@ -25,4 +25,5 @@
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
 #include "gort/timed_mutex.hpp"
+#include "gort/timer.hpp"
 #include "gort/wait_group.hpp"

@@ -269,6 +269,14 @@ namespace detail {
 
 namespace {
 
+// For the payload, below the G; the first frame follows.
+void make_room(G* g, size_t payload_bytes, size_t payload_align) noexcept {
+  auto at = reinterpret_cast<uintptr_t>(g) - payload_bytes;
+  at &= ~(uintptr_t{payload_align < 16 ? 16 : payload_align} - 1);
+  g->payload = reinterpret_cast<void*>(at);
+  g->stack_start = reinterpret_cast<void*>(at);
+}
+
 // A stack for a thread that has no P, counted. nullptr: no memory.
 G* take_dead_foreign(const attrs* a) {
   const Visitor visit;
@@ -295,10 +303,7 @@ new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_alig
     leave_region();
     throw std::system_error(ENOMEM, std::system_category(), "gort: no memory for a fiber's stack");
   }
-  auto at = reinterpret_cast<uintptr_t>(g) - payload_bytes;
-  at &= ~(uintptr_t{payload_align < 16 ? 16 : payload_align} - 1);
-  g->payload = reinterpret_cast<void*>(at);
-  g->stack_start = reinterpret_cast<void*>(at);
+  make_room(g, payload_bytes, payload_align);
   set_name(g, a != nullptr ? a->name : std::string_view{});
   return {g, g->payload};
 }
@@ -314,8 +319,8 @@ void fiber_abandon(G* g) noexcept {
 
 namespace {
 
-void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) noexcept {
-  const Region in;
+// All of a birth but ready().
+Birth give_birth(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) noexcept {
   Sched& s = sched();
   g->entry = entry;
   g->payload_destroy = destroy;
@@ -345,7 +350,12 @@ void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) n
   sanitizer_fiber_init(g->sanitizer, g->stack_low,
                        static_cast<size_t>(static_cast<std::byte*>(g->stack_start) -
                                            static_cast<std::byte*>(g->stack_low)));
-  if (birth == Birth::on_p) return ready(g);
+  return birth;
+}
+
+void launch(G* g, void (*entry)(void*), void (*destroy)(void*), uint32_t refs) noexcept {
+  const Region in;
+  if (give_birth(g, entry, destroy, refs) == Birth::on_p) return ready(g);
   const Visitor
       visit;  // the fiber may end, and the runtime behind it, before we have counted it as born
   ready(g);
@@ -439,4 +449,32 @@ void fiber_uncaught() noexcept {
 }
 
 }  // namespace detail
+
+// ---- What timers start ----
+
+G* timed_fiber_create(void* arg) noexcept {
+  if (!admit_foreign()) return nullptr;
+  G* g = take_dead(nullptr);
+  if (g == nullptr) {
+    dismiss_foreign();
+    return nullptr;
+  }
+  g->counted = true;
+  detail::make_room(g, sizeof(void*), alignof(void*));
+  *static_cast<void**>(g->payload) = arg;
+  set_name(g, {});
+  return g;
+}
+
+void timed_fiber_abandon(G* g) noexcept {
+  detail::fiber_abandon(g);
+}
+
+// Behind end_birth() and before it is queued it is on its way from an M that is not idle, or the poller (D1, D6 in deadlock.cpp).
+void timed_fiber_launch(G* g, void (*entry)(void*), uint64_t parent_id) noexcept {
+  (void)detail::give_birth(g, entry, nullptr, 1);
+  g->parent_id = parent_id;
+  end_birth();
+}
+
 }  // namespace gort

@@ -60,6 +60,22 @@ void timer_stop(const Visitor&, Timer* t) noexcept {
   if (runtime_alive()) TimerHeap::stop(t);  // U1
 }
 
+void timer_forget(Timer* t) noexcept {
+  {
+    const Visitor visit;
+    if (runtime_alive()) {  // U1
+      TimerHeap::stop(t);
+      return;
+    }
+  }
+  // As no visitor, for whom the end of the runtime waits. acquire: pairs with the release in orphan_all().
+  while (Mem::recheck(t->heap.load(std::memory_order_acquire) != nullptr)) os::osyield();
+}
+
+void orphan_timers(Sched& s) noexcept {
+  for (P& p : s.all_procs()) p.timers.orphan_all();
+}
+
 P* timer_home() noexcept {
   M* m = current_m();
   if (m != nullptr && m->p != nullptr) return m->p;

@@ -6,6 +6,7 @@
 namespace gort {
 
 struct P;
+struct Sched;
 class Visitor;
 
 // Arms t in P's heap, and wakes the poller if it would sleep too long (I6 in idle.cpp).
@@ -15,6 +16,12 @@ void timer_add(P* p, Timer* t) noexcept;
 // closed its door fires nothing any more; its heaps are not touched, since they are about to go,
 // and disarm what is left.
 void timer_stop(const Visitor&, Timer* t) noexcept;
+
+// The same for one who is no visitor and frees t afterwards: returns once t is in no heap, also while a runtime ends.
+void timer_forget(Timer* t) noexcept;
+
+// The end of a runtime: what is still armed in a heap never fires (TimerOps::orphan).
+void orphan_timers(Sched& s) noexcept;
 
 // The P to arm a timer in from here: the current M's, or some P for threads that have none.
 [[nodiscard]] P* timer_home() noexcept;

@@ -50,7 +50,7 @@ bool TimerHeap::fires_by(Timer* t, int64_t when_ns) noexcept {
   return t->when_ns <= when_ns;
 }
 
-uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept {
+uint32_t TimerHeap::run_batch(int64_t now_ns, Fired* list, uint32_t* fired) noexcept {
   if (next_when() > now_ns) return 0;
   uint32_t n = 0;
   LockGuard guard(lock_);
@@ -62,7 +62,11 @@ uint32_t TimerHeap::run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept
     // the lock. A timer that belongs to the fiber it wakes is gone once that fiber runs; it can not
     // run before wake() is called for it, which happens after we have let go of t.
     G* g = t->fire(t);
-    if (g != nullptr) won[n++] = g;
+    if (t->ops != nullptr) {
+      list[n++] = {nullptr, t};
+    } else if (g != nullptr) {
+      list[n++] = {g, nullptr};
+    }
     if (t->again) {
       insert(t);
     } else {
@@ -183,15 +187,28 @@ void TimerHeap::publish() noexcept {
   size_.store(count_ + outside_count_, std::memory_order_relaxed);
 }
 
+Timer* TimerHeap::take_any() noexcept {
+  LockGuard guard(lock_);
+  Timer* t = count_ != 0 ? entries_[count_ - 1].timer : static_cast<Timer*>(outside_);
+  if (t != nullptr) {
+    remove(t);
+    publish();
+  }
+  return t;
+}
+
+void TimerHeap::orphan_all() noexcept {
+  while (Timer* t = take_any()) {
+    const TimerOps* const ops = t->ops;
+    // release: our last touch, unless it is ours to end. Timers of descriptors and of channels outlive the runtime; who
+    // frees one afterwards has waited for this (timer_forget() in timer.cpp).
+    t->heap.store(nullptr, std::memory_order_release);
+    if (ops != nullptr && ops->orphan != nullptr) ops->orphan(t);
+  }
+}
+
 TimerHeap::~TimerHeap() {
-  // Timers of descriptors that outlive the runtime are disarmed.
-  for (uint32_t i = 0; i < count_; ++i) {
-    entries_[i].timer->heap.store(nullptr,
-                                  std::memory_order_relaxed);  // relaxed: nobody else is left
-  }
-  for (Timer* t = outside_; t != nullptr; t = t->next) {
-    t->heap.store(nullptr, std::memory_order_relaxed);  // relaxed: as above
-  }
+  orphan_all();
   if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
 }
 

@@ -10,6 +10,8 @@
 //       touches the timer any more.
 //   T3  next_when() never is later than the earliest timer that was in the heap when the lock was
 //       last released.
+//   T5  What must not be done under the heap's lock, because it takes locks that are held while timers are added, is
+//       done by TimerOps::finish() behind it. The timer is gone by then, or armed anew, unless its fire() has seen to it.
 //   T4  No timer is refused: without memory for a bigger heap it waits in a list beside it, which is slow
 //       and moves into the heap as soon as there is room.
 #pragma once
@@ -26,6 +28,17 @@ namespace gort {
 struct G;
 class TimerHeap;
 
+struct Timer;
+
+struct TimerOps {
+  // Called once after each fire(), by the same thread, when the heap's lock is free (T5): on g0, with a P or without, or
+  // in a handler. Returns as fire() does.
+  G* (*finish)(Timer*) noexcept;
+  // Called instead of fire() for a timer that is armed when its runtime ends, behind everything else, on a foreign thread,
+  // which may run the program's code. The timer is disarmed. nullptr: nothing is to be done.
+  void (*orphan)(Timer*) noexcept;
+};
+
 struct Timer {
   Plain<int64_t> when_ns = 0;
   // Called when due, under the heap's lock (T2), with the timer already out of the heap. Returns
@@ -33,6 +46,7 @@ struct Timer {
   // returning with `again` set. Must not take a lock that is held while timers are added.
   Plain<G* (*)(Timer*) noexcept> fire = nullptr;
   void* arg = nullptr;
+  Plain<const TimerOps*> ops = nullptr;  // nullptr: fire() is all
   Plain<bool> again = false;
   Atomic<TimerHeap*> heap{nullptr};  // T1
   Plain<uint32_t> index = 0;         // T1; kOutside: in the list beside the heap (T4)
@@ -61,16 +75,23 @@ class TimerHeap {
   template <class Wake>
   uint32_t run(int64_t now_ns, Wake&& wake) noexcept {
     uint32_t total = 0;
-    G* won[kBatch];
+    Fired list[kBatch];
     for (;;) {
       uint32_t fired = 0;
-      const uint32_t n = run_batch(now_ns, won, &fired);
+      const uint32_t n = run_batch(now_ns, list, &fired);
       chaos_point(ChaosPoint::timer_fired);
-      for (uint32_t i = 0; i < n; ++i) wake(won[i]);
+      for (uint32_t i = 0; i < n; ++i) {
+        Timer* t = list[i].unfinished;
+        G* g = t == nullptr ? list[i].won : t->ops->finish(t);  // T5
+        if (g != nullptr) wake(g);
+      }
       total += fired;
       if (fired < kBatch) return total;
     }
   }
+
+  // Disarms all, at the end of the runtime, when nobody else uses the heap any more.
+  void orphan_all() noexcept;
 
   // The earliest deadline or kNever.
   [[nodiscard]] int64_t next_when() const noexcept {
@@ -90,7 +111,16 @@ class TimerHeap {
     Timer* timer;
   };
 
-  uint32_t run_batch(int64_t now_ns, G** won, uint32_t* fired) noexcept;
+  // What is left to do for a timer that has fired: one of the two.
+  struct Fired {
+    G* won;
+    Timer* unfinished;
+  };
+
+  // Returns how many of the list are filled in.
+  uint32_t run_batch(int64_t now_ns, Fired* list, uint32_t* fired) noexcept;
+  // Any, taken out; nullptr: the heap is empty.
+  Timer* take_any() noexcept;
   void insert(Timer* t) noexcept GORT_REQUIRES(lock_);
   void remove(Timer* t) noexcept GORT_REQUIRES(lock_);
   [[nodiscard]] Timer* due(int64_t now_ns) const noexcept GORT_REQUIRES(lock_);

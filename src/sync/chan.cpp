@@ -15,6 +15,7 @@
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
 #include "sync/chan_core.hpp"
+#include "sync/chan_internal.hpp"
 
 namespace gort::detail {
 namespace {
@@ -56,6 +57,13 @@ op_status chan_core::send(void* value, int64_t deadline_ns) {
   lock_.unlock();
   if (partner != nullptr) ready(partner);
   return st;
+}
+
+G* chan_core::offer(void* value) noexcept {
+  const LockGuard guard(lock_);
+  G* partner;
+  (void)send_now(value, &partner);
+  return partner;
 }
 
 op_status chan_core::recv(void* out, int64_t deadline_ns) {
@@ -210,10 +218,19 @@ void chan_retain(chan_core* c) noexcept {
 
 void chan_release(chan_core* c) noexcept {
   if (c == nullptr || !c->release()) return;
+  c->end_companion();
   c->destroy_elements();
   const auto align = std::align_val_t(c->align());
   c->~chan_core();
   ::operator delete(c, align);
+}
+
+void chan_set_companion(chan_core* c, ChanCompanion* companion) noexcept {
+  c->set_companion(companion);
+}
+
+G* chan_offer(chan_core* c, void* value) noexcept {
+  return c->offer(value);
 }
 
 op_status chan_send(chan_core* c, void* value, int64_t deadline_ns) {

@@ -19,6 +19,7 @@
 #include "gort/chan.hpp"
 #include "gort/detail/select.hpp"
 #include "sched/park.hpp"
+#include "sync/chan_internal.hpp"
 
 namespace gort::detail {
 
@@ -87,6 +88,8 @@ class alignas(64) chan_core {
   op_status send(void* value, int64_t deadline_ns);
   op_status recv(void* out, int64_t deadline_ns);
   void close();
+  // Sends without waiting, or drops the value. Returns whom the caller has to make ready, or nullptr.
+  G* offer(void* value) noexcept;
 
   // For select: the pieces of the above.
   void lock() noexcept GORT_ACQUIRE(lock_) { lock_.lock(); }
@@ -126,6 +129,11 @@ class alignas(64) chan_core {
     return (sizeof(chan_core) + align - 1) & ~(align - 1);
   }
   void set_ring(std::byte* ring) noexcept { ring_ = ring; }
+  void set_companion(ChanCompanion* c) noexcept { companion_ = c; }
+  // By the owner of the last reference.
+  void end_companion() const noexcept {
+    if (companion_ != nullptr) companion_->end(companion_);
+  }
 
  private:
   std::byte* at(size_t i) noexcept { return ring_ + i * ops_.bytes; }
@@ -149,6 +157,7 @@ class alignas(64) chan_core {
   chan_queue receivers_ GORT_GUARDED_BY(lock_);
   chan_queue senders_ GORT_GUARDED_BY(lock_);
   std::byte* ring_ = nullptr;
+  ChanCompanion* companion_ = nullptr;  // constant once the channel is known
 };
 
 inline void chan_core::move(void* to, void* from) const noexcept {

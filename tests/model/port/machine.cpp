@@ -16,6 +16,7 @@
 #include "sched/loop.hpp"
 #include "sched/pools.hpp"
 #include "sched/spawn.hpp"
+#include "sched/timer.hpp"
 
 namespace gort {
 namespace {
@@ -98,9 +99,14 @@ void ModelRuntime::close() {
   for (auto& machine : machines_) machine->close();
 }
 
-ModelRuntime::~ModelRuntime() {
+void ModelRuntime::end() {
   close();
   Visitor::close_the_door();
+  orphan_timers(sched_);
+}
+
+ModelRuntime::~ModelRuntime() {
+  end();
   for (P& p : sched_.all_procs()) drain_free(&p);
   model::check(count_fibers() == 0, "B4: every fiber that was spawned has ended");
   model::check(stacks_out() == 0, "every slot has come back");

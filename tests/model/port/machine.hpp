@@ -44,6 +44,8 @@ class ModelRuntime {
   void wait_for_exit() { sched_.exit_note.sleep(); }
   // For programs that end without stopping: their fibers have ended.
   void close();
+  // Its timers are gone behind this, and no visitor comes in any more.
+  void end();
 
  private:
   Sched sched_;

@@ -1,0 +1,347 @@
+// Timers of programs: the contract of gort/timer.hpp, from fibers and from foreign threads.
+#include "gort/timer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "gort/blocking.hpp"
+#include "gort/chan.hpp"
+#include "gort/run.hpp"
+#include "gort/spawn.hpp"
+#include "gort/wait_group.hpp"
+#include "sched/chaos.hpp"
+#include "sched/region.hpp"
+#include "sched/sched.hpp"
+#include "support/scheduler_test.hpp"
+
+namespace gort {
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+using TimePoint = steady_clock::time_point;
+
+class UserTimer : public test::SchedulerTest {};
+GORT_ON_EVERY_PROCS(UserTimer);
+
+TEST_P(UserTimer, FiresOnceAndNotEarly) {
+  in_fibers([] {
+    const TimePoint begin = steady_clock::now();
+    const timer t(2ms);
+    const auto tick = t.channel().recv();
+    ASSERT_TRUE(tick.has_value());
+    EXPECT_GE(*tick, begin + 2ms);
+    EXPECT_LE(*tick, steady_clock::now());
+    TimePoint none;
+    EXPECT_EQ(t.channel().recv_for(none, 5ms), op_status::timeout);
+    EXPECT_FALSE(t.stop());
+  });
+}
+
+TEST_P(UserTimer, FiresAtOnceForNoTimeAtAll) {
+  in_fibers([] {
+    for (const auto d : {0ns, -1ns, std::chrono::nanoseconds::min()}) {
+      const timer t(d);
+      TimePoint tick;
+      EXPECT_EQ(t.channel().try_recv(tick), op_status::ok);
+    }
+    const timer never(std::chrono::hours::max());
+    EXPECT_TRUE(never.stop());
+    EXPECT_FALSE(never.stop());
+  });
+}
+
+TEST_P(UserTimer, StopLeavesNothingBehind) {
+  in_fibers([] {
+    TimePoint tick;
+    const timer pending(1h);
+    EXPECT_TRUE(pending.stop());
+    EXPECT_FALSE(pending.stop());
+    const timer fired(0ns);
+    EXPECT_EQ(fired.channel().size(), 1U);
+    EXPECT_TRUE(fired.stop()) << "its tick was not taken, and never will be";
+    EXPECT_EQ(fired.channel().try_recv(tick), op_status::empty);
+    EXPECT_FALSE(fired.stop());
+  });
+}
+
+TEST_P(UserTimer, ResetDiscardsTheTickOfBefore) {
+  in_fibers([] {
+    const timer t(0ns);
+    const TimePoint begin = steady_clock::now();
+    EXPECT_TRUE(t.reset(2ms));
+    const auto tick = t.channel().recv();
+    EXPECT_GE(*tick, begin + 2ms);
+    EXPECT_FALSE(t.reset(1h));
+    EXPECT_TRUE(t.reset(0ns));
+    EXPECT_TRUE(t.channel().recv().has_value());
+  });
+}
+
+TEST_P(UserTimer, ItsEndStopsItAndItsChannelMayStay) {
+  in_fibers([] {
+    auto t = std::make_unique<timer>(1ms);
+    const auto channel = t->channel();
+    t.reset();
+    TimePoint none;
+    EXPECT_EQ(channel.recv_for(none, 5ms), op_status::timeout);
+  });
+}
+
+TEST_P(UserTimer, MovesAndSaysWhenItWasMovedFrom) {
+  in_fibers([] {
+    timer a(1h);
+    timer b(std::move(a));
+    EXPECT_FALSE(a.stop());  // NOLINT(bugprone-use-after-move): the subject
+    EXPECT_THROW((void)a.reset(1s), std::logic_error);
+    timer c(1h);
+    const auto of_c = c.channel();
+    c = std::move(b);
+    EXPECT_TRUE(c.reset(0ns));
+    EXPECT_TRUE(c.channel().recv().has_value());
+    EXPECT_EQ(of_c.size(), 0U);
+  });
+}
+
+TEST_P(UserTimer, TicksAndDropsTicksThatNobodyTakes) {
+  in_fibers([] {
+    const TimePoint begin = steady_clock::now();
+    const ticker t(1ms);
+    for (int i = 1; i <= 5; ++i) {
+      const auto tick = t.channel().recv();
+      EXPECT_GE(*tick, begin + i * 1ms);
+    }
+    test::until([begin] { return steady_clock::now() > begin + 20ms; });
+    EXPECT_LE(t.channel().size(), 1U);
+    EXPECT_TRUE(t.stop());
+    EXPECT_FALSE(t.stop());
+    TimePoint none;
+    EXPECT_EQ(t.channel().recv_for(none, 5ms), op_status::timeout);
+    EXPECT_FALSE(t.reset(1ms));
+    EXPECT_TRUE(t.channel().recv().has_value());
+    EXPECT_TRUE(t.channel().recv().has_value());
+  });
+}
+
+TEST_P(UserTimer, TickerRefusesWhatIsNoPeriod) {
+  in_fibers([] {
+    EXPECT_THROW(ticker(0ns), std::invalid_argument);
+    EXPECT_THROW(ticker(-1s), std::invalid_argument);
+    const ticker t(1h);
+    EXPECT_THROW((void)t.reset(0ns), std::invalid_argument);
+    EXPECT_TRUE(t.stop());
+  });
+}
+
+TEST_P(UserTimer, AfterIsAChannel) {
+  in_fibers([] {
+    const TimePoint begin = steady_clock::now();
+    EXPECT_GE(*after(1ms).recv(), begin + 1ms);
+    TimePoint tick;
+    const auto late = after(1h);
+    EXPECT_EQ(late.try_recv(tick), op_status::empty);
+  });
+}
+
+// How many are armed in the runtime.
+uint32_t armed() {
+  const Region in;
+  uint32_t n = 0;
+  for (int i = 0; i < sched().nprocs; ++i) n += sched().procs[i].timers.size();
+  return n;
+}
+
+// AL3: what nobody can receive from any more is not kept until its time.
+TEST_P(UserTimer, DroppedOnesAreGone) {
+  in_fibers([] {
+    for (int i = 0; i < 100; ++i) {
+      const auto tick = after(1h);
+      EXPECT_EQ(armed(), 1U);
+      const timer t(1h);
+      const ticker k(1h);
+      const auto channel = k.channel();
+      EXPECT_EQ(armed(), 3U);
+    }
+    EXPECT_EQ(armed(), 0U);
+  });
+}
+
+TEST_P(UserTimer, AMillionArePending) {
+  in_fibers([this] {
+    const int each = nprocs() == 4 && !test::kSanitizers && !chaos() ? 500'000 : 2'000;
+    std::atomic<int> fired{0};
+    std::vector<receiver<TimePoint>> ticks;
+    std::vector<func_timer> calls;
+    for (int i = 0; i < each; ++i) {
+      ticks.push_back(after(1h + std::chrono::microseconds(i % 1000)));
+      calls.push_back(after_func(1h - std::chrono::microseconds(i % 1000), [&] { ++fired; }));
+    }
+    EXPECT_EQ(armed(), 2U * static_cast<uint32_t>(each));
+    for (const auto& call : calls) ASSERT_TRUE(call.stop());
+    for (int i = 0; i < each; i += 1000) ASSERT_FALSE(calls[static_cast<size_t>(i)].reset(0ns));
+    test::until([&] { return fired == each / 1000; });
+  });
+}
+
+TEST_P(UserTimer, AFunctionRunsOnAFiberOfItsOwn) {
+  in_fibers([] {
+    const uint64_t me = this_fiber::id();
+    const TimePoint begin = steady_clock::now();
+    chan<uint64_t> c(4);
+    const func_timer t = after_func(1ms, [c] { c.send(this_fiber::id()); });
+    const uint64_t first = *c.recv();
+    EXPECT_GE(steady_clock::now(), begin + 1ms);
+    EXPECT_NE(first, me);
+    EXPECT_NE(first, 0U);
+    EXPECT_FALSE(t.stop());
+    EXPECT_FALSE(t.reset(0ns));
+    EXPECT_NE(*c.recv(), first);
+    EXPECT_FALSE(t.reset(1h));
+    EXPECT_TRUE(t.stop());
+    EXPECT_FALSE(t.stop());
+    after_func(0ns, [c] { c.send(0); });
+    EXPECT_EQ(*c.recv(), 0U);
+  });
+}
+
+TEST_P(UserTimer, AFunctionMaySetItsTimerAgain) {
+  in_fibers([] {
+    int left = 5;
+    wait_group over;
+    over.add(1);
+    chan<func_timer> self(1);
+    self.send(after_func(100us, [&, self] {
+      const func_timer t = *self.recv();
+      if (--left == 0) return over.done();
+      EXPECT_FALSE(t.reset(100us));
+      self.send(t);
+    }));
+    over.wait();
+    EXPECT_EQ(left, 0);
+  });
+}
+
+// AL3: the function is destroyed once, whatever becomes of its timer.
+TEST_P(UserTimer, AFunctionIsDestroyedOnce) {
+  const auto witness = std::make_shared<int>(0);
+  const auto alone = [&] { return witness.use_count() == 1; };
+  in_fibers([&] {
+    after_func(0ns, [witness] {});
+    test::until(alone);
+    EXPECT_TRUE(after_func(1h, [witness] {}).stop());
+    EXPECT_TRUE(alone());
+    func_timer kept = after_func(1h, [witness] {});
+    EXPECT_TRUE(kept.reset(0ns));
+    test::until([&] { return witness.use_count() == 2; });
+    kept = {};
+    test::until(alone);
+    // Armed, and nobody holds on to it: until the end.
+    after_func(1h, [witness] { ADD_FAILURE() << "its time never comes"; });
+    struct Throws {
+      Throws() = default;
+      Throws(const Throws&) { throw std::runtime_error("not moved"); }
+      void operator()() const {}
+    };
+    EXPECT_THROW(after_func(1h, Throws()), std::runtime_error);
+  });
+  EXPECT_TRUE(alone());
+}
+
+TEST_P(UserTimer, AFunctionThatIsStoppedEndsItsFiberAlone) {
+  in_fibers([] {
+    after_func(0ns, [] { throw stopped(); });
+    test::until([] { return num_fibers() == 1; });
+  });
+}
+
+// One of those fires at the moment at which the main fiber ends.
+TEST_P(UserTimer, PendingOnesEndWithTheRun) {
+  for (int i = 0; i < 20; ++i) {
+    std::atomic<int> begun{0};
+    std::atomic<int> ended{0};
+    in_fibers([&] {
+      for (int k = 0; k < 50; ++k) {
+        after_func(std::chrono::microseconds(k * 4), [&] {
+          ++begun;
+          try {
+            sleep_for(1h);
+          } catch (const stopped&) {
+            ++ended;
+            throw;
+          }
+        });
+      }
+      const ticker t(10us);
+      (void)t.channel().recv();
+    });
+    EXPECT_EQ(begun, ended) << "a fiber that began was asked to stop";
+  }
+}
+
+TEST_P(UserTimer, ThreadsUseThemWhileARuntimeLives) {
+  EXPECT_THROW(timer(1s), std::logic_error);
+  EXPECT_THROW(ticker(1s), std::logic_error);
+  EXPECT_THROW((void)after(1s), std::logic_error);
+  EXPECT_THROW(after_func(1s, [] {}), std::logic_error);
+  auto kept = std::make_unique<std::vector<timer>>();
+  {
+    const runtime rt(opts());
+    const timer t(1ms);
+    EXPECT_TRUE(t.channel().recv().has_value());
+    const timer at_once(0ns);
+    EXPECT_TRUE(at_once.channel().recv().has_value());
+    const ticker k(100us);
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(k.channel().recv().has_value());
+    std::atomic<bool> called{false};
+    after_func(1ms, [&] { called = true; });
+    test::until([&] { return called.load(); });
+    called = false;
+    after_func(0ns, [&] { called = true; });
+    test::until([&] { return called.load(); });
+    for (int i = 0; i < 100; ++i) kept->emplace_back(1h);
+  }
+  EXPECT_FALSE((*kept)[0].stop()) << "it ended with its runtime";
+  EXPECT_THROW((void)(*kept)[1].reset(1s), std::logic_error);
+  {
+    const runtime rt(opts());
+    EXPECT_FALSE((*kept)[2].reset(0ns));
+    EXPECT_TRUE((*kept)[2].channel().recv().has_value());
+    EXPECT_FALSE((*kept)[3].reset(1h));
+  }
+}
+
+TEST_P(UserTimer, WorkInsideBlocking) {
+  in_fibers([] {
+    blocking([] {
+      const timer t(1ms);
+      EXPECT_TRUE(t.channel().recv().has_value());
+    });
+    std::atomic<bool> called{false};
+    blocking([&] { after_func(1ms, [&] { called = true; }); });
+    test::until([&] { return called.load(); });
+  });
+}
+
+// A heap is run in the handler of a signal, too, when the slice of the only fiber is over.
+TEST_P(UserTimer, FireWhileEveryFiberComputes) {
+  in_fibers([this] {
+    std::atomic<int> left{4};
+    for (int i = 0; i < 4; ++i) after_func(1ms, [&] { --left; });
+    const timer t(1ms);
+    std::vector<task<void>> hogs;
+    for (int i = 1; i < nprocs(); ++i) {
+      hogs.push_back(spawn([&] { (void)test::spin_until([&] { return left == 0; }); }));
+    }
+    EXPECT_TRUE(test::spin_until([&] { return left == 0 && t.channel().size() == 1; }));
+  });
+}
+
+}  // namespace
+}  // namespace gort
