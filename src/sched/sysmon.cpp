@@ -174,7 +174,7 @@ void scavenge(Pace& w, int64_t now) noexcept {
 // time.
 void sleep_deep(Sched& s, int64_t most_ns) noexcept {
   for (;;) {
-    // Y1, at every turn: who ended the last sleep has taken the flag back.
+    // Y1, at every turn: who ended the last sleep has taken the flag back. modelled in SparesModel.
     s.sysmon_asleep.store(true, std::memory_order_seq_cst);
     chaos_point(ChaosPoint::sysmon_falling_asleep);
     if (Mem::recheck(!all_idle(s))) break;
@@ -265,7 +265,7 @@ void stop_sysmon() noexcept {
 
 void wake_sysmon() noexcept {
   Sched& s = sched();
-  // seq_cst: Y1.
+  // seq_cst: Y1, modelled in SparesModel.
   if (s.sysmon_asleep.load(std::memory_order_seq_cst)) {
     // relaxed: spares others the wake-up, which follows.
     s.sysmon_asleep.store(false, std::memory_order_relaxed);
