@@ -19,6 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr int kRounds = 40;
 constexpr uint64_t kSpins = 4'000'000;  // one to two milliseconds: a slice, more or less
 
 // What a function below loads into its registers, and finds there when it has spun.
@@ -112,18 +113,17 @@ void spin_x87(const Registers& in, Registers& out) {
 }
 
 // In `in`, what the function does not load is as it is in `out`.
-template <Spin kSpin>
-void keeps_its_registers(uint64_t seed, int rounds, int& wrong) {
+void keeps_its_registers(Spin spin, uint64_t seed, int rounds, int& wrong) {
   const Registers in = Registers::filled(seed);
-  Registers empty;
+  const Registers empty;
   for (int i = 0; i < rounds; ++i) {
     Registers out = empty;
-    kSpin(in, out);
+    spin(in, out);
     bool same = true;
-    if constexpr (kSpin == spin_zmm) {
+    if (spin == spin_zmm) {
       same = std::memcmp(in.zmm, out.zmm, sizeof in.zmm) == 0 &&
              std::memcmp(in.k, out.k, sizeof in.k) == 0;
-    } else if constexpr (kSpin == spin_ymm) {
+    } else if (spin == spin_ymm) {
       for (int r = 0; r < 16; ++r) same = same && std::memcmp(in.zmm[r], out.zmm[r], 32) == 0;
     } else {
       same = std::memcmp(in.x87, out.x87, sizeof in.x87) == 0 && in.mxcsr == out.mxcsr &&
@@ -139,23 +139,21 @@ class InterruptedRegisters : public testing::TestWithParam<int> {
     if (test::kTsan) GTEST_SKIP() << "nobody is interrupted under TSan";
   }
   // Three fibers with values of their own, one of the others each, on so few Ps that they take turns.
-  template <Spin kSpin>
-  static void all_are_kept() {
+  static void all_are_kept(Spin spin) {
     options o{.procs = GetParam()};
     o.slice = 1ms;
-    run(o, [] {
-      constexpr int kRounds = 40;
+    run(o, [spin] {
       constexpr uint64_t kSame = 3;
       int wrong[kSame + 3] = {};
       std::vector<task<void>> fibers;
       for (uint64_t i = 0; i < kSame; ++i) {
         fibers.push_back(
-            spawn([i, &wrong] { keeps_its_registers<kSpin>(i + 1, kRounds, wrong[i]); }));
+            spawn([spin, i, &wrong] { keeps_its_registers(spin, i + 1, kRounds, wrong[i]); }));
       }
       int* other = wrong + kSame;
-      fibers.push_back(spawn([other] { keeps_its_registers<spin_x87>(11, kRounds, *other); }));
+      fibers.push_back(spawn([other] { keeps_its_registers(spin_x87, 11, kRounds, *other); }));
       if (__builtin_cpu_supports("avx2")) {
-        fibers.push_back(spawn([other] { keeps_its_registers<spin_ymm>(12, kRounds, other[1]); }));
+        fibers.push_back(spawn([other] { keeps_its_registers(spin_ymm, 12, kRounds, other[1]); }));
       }
       for (auto& t : fibers) t.join();
       for (const int n : wrong) EXPECT_EQ(n, 0);
@@ -170,16 +168,16 @@ TEST_P(InterruptedRegisters, OfAvx512AreKept) {
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")) {
     GTEST_SKIP() << "this processor has no AVX-512";
   }
-  all_are_kept<spin_zmm>();
+  all_are_kept(spin_zmm);
 }
 
 TEST_P(InterruptedRegisters, OfAvx2AreKept) {
   if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "this processor has no AVX2";
-  all_are_kept<spin_ymm>();
+  all_are_kept(spin_ymm);
 }
 
 TEST_P(InterruptedRegisters, OfX87AndTheControlWordsAreKept) {
-  all_are_kept<spin_x87>();
+  all_are_kept(spin_x87);
 }
 
 #endif
