@@ -154,7 +154,7 @@ TEST_P(UserTimer, AfterIsAChannel) {
 uint32_t armed() {
   const Region in;
   uint32_t n = 0;
-  for (int i = 0; i < sched().nprocs; ++i) n += sched().procs[i].timers.size();
+  for (P& p : sched().all_procs()) n += p.timers.size();
   return n;
 }
 
