@@ -141,13 +141,15 @@ class future_base {
   template <class Rep, class Period>
   std::future_status wait_for(const std::chrono::duration<Rep, Period>& limit) const {
     value_state<R>& state = *state_;
-    return status(state.ready.is_zero() || state.wait_until_ns(steady_ns_after(limit)));
+    return state.ready.is_zero() || state.wait_until_ns(steady_ns_after(limit))
+               ? std::future_status::ready
+               : std::future_status::timeout;
   }
   template <class Clock, class Duration>
   std::future_status wait_until(const std::chrono::time_point<Clock, Duration>& when) const {
     value_state<R>& state = *state_;
-    return status(
-        until_reached(when, [&state](int64_t until_ns) { return state.wait_until_ns(until_ns); }));
+    const auto wait = [&state](int64_t until_ns) { return state.wait_until_ns(until_ns); };
+    return until_reached(when, wait) ? std::future_status::ready : std::future_status::timeout;
   }
 
  protected:
@@ -159,7 +161,7 @@ class future_base {
   future_base& operator=(future_base&&) noexcept = default;
   ~future_base() = default;
 
-  // Once it is ready, and there is no exception.
+  // FU1: once it is ready, and there is no exception.
   value_state<R>& result() const {
     value_state<R>& state = *state_;
     state.wait();
@@ -168,11 +170,6 @@ class future_base {
   }
 
   state_ref<R> state_;
-
- private:
-  static std::future_status status(bool ready) noexcept {
-    return ready ? std::future_status::ready : std::future_status::timeout;
-  }
 };
 
 template <class R>

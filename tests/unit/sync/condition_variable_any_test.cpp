@@ -1,0 +1,196 @@
+// condition_variable_any: stop requests, locks that throw or wait. The standard's contract is in conformance/.
+#include "gort/condition_variable_any.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "gort/blocking.hpp"
+#include "gort/semaphore.hpp"
+#include "gort/spawn.hpp"
+#include "sync_fixture.hpp"
+
+namespace gort {
+namespace {
+
+using namespace std::chrono_literals;
+using test::until_waiters;
+using lock_t = std::unique_lock<mutex>;
+
+static_assert(sizeof(condition_variable_any) == 4);
+constinit condition_variable_any static_any;
+
+class ConditionVariableAny : public test::SchedulerTest {};
+GORT_ON_EVERY_PROCS(ConditionVariableAny);
+
+constexpr auto kNever = [] { return false; };
+
+TEST_P(ConditionVariableAny, AStopRequestEndsAWaitWithATokenOnly) {
+  in_fibers([] {
+    mutex m;
+    condition_variable_any c;
+    bool go = false;
+    int ended = 0;
+    auto with_token = spawn([&] {
+      lock_t lock(m);
+      try {
+        c.wait(lock, std::stop_token(), kNever);
+      } catch (const stopped&) {
+        EXPECT_TRUE(lock.owns_lock());
+        ++ended;
+      }
+    });
+    until_waiters(&c, 1);
+    auto own = spawn([&](std::stop_token token) {
+      lock_t lock(m);
+      try {
+        c.wait_for(lock, token, 1h, kNever);
+      } catch (const stopped&) {
+        EXPECT_TRUE(token.stop_requested() && lock.owns_lock());
+        ++ended;
+      }
+    });
+    until_waiters(&c, 2);
+    auto without = spawn([&] {
+      lock_t lock(m);
+      c.wait(lock, [&] { return go; });
+      ++ended;
+    });
+    until_waiters(&c, 3);
+    without.request_stop();
+    EXPECT_EQ(test::waiters(&c), 3U);
+    with_token.request_stop();
+    with_token.join();
+    own.request_stop();
+    own.join();
+    EXPECT_EQ(ended, 2);
+    EXPECT_EQ(test::waiters(&c), 1U);
+    {
+      const lock_t lock(m);
+      go = true;
+    }
+    c.notify_all();
+    without.join();
+    EXPECT_EQ(ended, 3);
+  });
+}
+
+// A request that came before it is delivered before anything is given up; and it is delivered once.
+TEST_P(ConditionVariableAny, ARequestThatIsDueIsThrownWithTheLock) {
+  in_fibers([] {
+    mutex m;
+    condition_variable_any c;
+    binary_semaphore asked(0);
+    auto t = spawn([&] {
+      test::until([&] { return asked.try_acquire(); });
+      lock_t lock(m);
+      EXPECT_THROW(c.wait(lock, std::stop_token(), kNever), stopped);
+      EXPECT_TRUE(lock.owns_lock());
+      EXPECT_FALSE(c.wait_for(lock, std::stop_token(), 1ms, kNever));
+    });
+    t.request_stop();
+    asked.release();
+    t.join();
+  });
+}
+
+// CA1: the lock may throw, and may wait itself, also for what a stop request ends.
+TEST_P(ConditionVariableAny, TheLockIsTheCallers) {
+  in_fibers([] {
+    condition_variable_any c;
+    struct throws {
+      void lock() {}
+      void unlock() { throw std::runtime_error("no"); }
+    } bad;
+    EXPECT_THROW(c.wait(bad), std::runtime_error);
+    EXPECT_EQ(test::waiters(&c), 0U);
+
+    struct by_semaphore {
+      binary_semaphore s{1};
+      void lock() { s.acquire(); }
+      void unlock() {
+        s.release();
+        for (int i = 0; i < 3; ++i) yield();
+        blocking([] {});
+      }
+    } slow;
+    int turn = 0;
+    const auto play = [&](int me) {
+      for (int i = 0; i < 50; ++i) {
+        slow.lock();
+        c.wait(slow, [&] { return turn % 2 == me; });
+        ++turn;
+        c.notify_all();
+        slow.unlock();
+      }
+    };
+    auto other = spawn(play, 0);
+    play(1);
+    other.join();
+    EXPECT_EQ(turn, 100);
+
+    auto asked = spawn([&] {
+      slow.lock();
+      EXPECT_THROW(c.wait(slow, std::stop_token(), kNever), stopped);
+      slow.unlock();
+    });
+    until_waiters(&c, 1);
+    asked.request_stop();
+    asked.join();
+  });
+}
+
+// CA2: a token ends its own waiter's wait, and leaves the others, and the object, alone.
+TEST_P(ConditionVariableAny, ATokenWakesItsOwnWaiter) {
+  in_fibers([] {
+    for (int round = 0; round < 100; ++round) {
+      mutex m;
+      auto* c = new condition_variable_any;
+      std::stop_source source;
+      auto mine = spawn([&, c] {
+        lock_t lock(m);
+        EXPECT_FALSE(c->wait(lock, source.get_token(), kNever));
+      });
+      auto other = spawn([&, c] {
+        lock_t lock(m);
+        c->wait(lock);
+      });
+      until_waiters(c, 2);
+      if (round % 2 == 0) {
+        source.request_stop();
+      } else {
+        std::thread foreign([&] { source.request_stop(); });
+        blocking([&] { foreign.join(); });
+      }
+      until_waiters(c, 1);
+      const lock_t lock(m);
+      c->notify_all();
+      delete c;
+    }
+  });
+}
+
+TEST(ConditionVariableAnyForeign, NeedsNoRuntime) {
+  std::mutex m;
+  int turn = 0;
+  const auto play = [&](int me) {
+    for (int i = 0; i < 1000; ++i) {
+      std::unique_lock lock(m);
+      static_any.wait(lock, [&] { return turn % 2 == me; });
+      ++turn;
+      static_any.notify_one();
+    }
+  };
+  std::thread one(play, 0);
+  std::thread two(play, 1);
+  one.join();
+  two.join();
+  EXPECT_EQ(turn, 2000);
+}
+
+}  // namespace
+}  // namespace gort
