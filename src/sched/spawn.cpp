@@ -34,6 +34,7 @@
 #include "sched/chaos.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
+#include "sched/locals.hpp"
 #include "sched/loop.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
@@ -215,6 +216,7 @@ void fiber_main(void* data) {
   arrive(first);
   leave_region();
   g->entry(g->payload);
+  if (__builtin_expect(g->locals != nullptr, 0)) end_locals_of(g);
   enter_region();
   if (g->payload_destroy != nullptr) end_joinable(g);
   M* m = current_m();
