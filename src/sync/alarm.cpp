@@ -137,7 +137,7 @@ G* deliver_call(alarm* a) noexcept {
     // relaxed, both: as in send_tick().
     stopped = !Mem::recheck(a->due.load(std::memory_order_relaxed));
     if (!stopped) {
-      a->due.store(false, std::memory_order_relaxed);
+      a->due.store(false, std::memory_order_relaxed);  // relaxed: as above
       parent_id = a->parent_id;
       if (g == nullptr) arm(a, os::nanotime() + kRetryNs);  // AL4
     }

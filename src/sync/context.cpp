@@ -95,6 +95,7 @@ bool context_state::finish(std::error_code why, std::exception_ptr what) noexcep
     channel = done;
     tokens = source;
   }
+  // CX4.
   if (channel) channel->close();
   tokens.request_stop();
   return true;

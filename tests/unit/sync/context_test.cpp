@@ -151,6 +151,7 @@ TEST(ContextAnywhere, WhatNobodyHoldsEndsAndLeavesItsParent) {
     EXPECT_EQ(static_cast<bool>(many[i].ctx.err()), i % 3 != 0);
 }
 
+// CX4.
 TEST(ContextAnywhere, StopCallbacksMayUseTheTree) {
   const auto [root, cancel] = with_cancel(context::background());
   const auto [child, cancel_child] = with_cancel(root);

@@ -79,7 +79,7 @@ TEST_P(TaskGroup, TheFirstFailureStopsTheOthersAndIsThrown) {
     EXPECT_EQ(stopped_ones, 10);
     EXPECT_TRUE(g.stop_token().stop_requested());
     g.join();
-    // One that comes later begins with the request.
+    // TG2: one that comes later begins with the request.
     bool asked = false;
     g.spawn([&] {
       try {
