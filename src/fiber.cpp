@@ -16,6 +16,38 @@ namespace gort {
 closed_channel::closed_channel() : std::logic_error("gort: the channel is closed") {}
 closed_channel::~closed_channel() = default;
 
+namespace {
+
+class ErrorCategory final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "gort"; }
+  [[nodiscard]] std::string message(int value) const override {
+    switch (static_cast<errc>(value)) {
+      case errc::canceled:
+        return "the context was cancelled";
+      case errc::deadline_exceeded:
+        return "the context's deadline has passed";
+    }
+    return "unknown error";
+  }
+  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+    switch (static_cast<errc>(value)) {
+      case errc::canceled:
+        return std::errc::operation_canceled;
+      case errc::deadline_exceeded:
+        return std::errc::timed_out;
+    }
+    return {value, *this};
+  }
+};
+
+}  // namespace
+
+const std::error_category& error_category() noexcept {
+  static const ErrorCategory category;
+  return category;
+}
+
 void yield() noexcept {
   const Region in;
   yield_fiber();
@@ -33,6 +65,16 @@ void sleep_until_ns(int64_t steady_ns) {
   chaos_preempt();
   if (stop_pending()) deliver_stop();
   if (gort::sleep_until_ns(steady_ns) == WakeCause::stopped) deliver_stop();
+}
+
+bool stop_may_come() noexcept {
+  const G* g = current_fiber();
+  return g != nullptr && g->stop_state == StopState::open;
+}
+
+void deliver_due_stop() {
+  const Region in;
+  if (stop_pending()) deliver_stop();
 }
 
 bool enter_blocking() noexcept {

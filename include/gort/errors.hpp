@@ -2,6 +2,8 @@
 #pragma once
 
 #include <stdexcept>
+#include <system_error>
+#include <type_traits>
 
 #include "gort/export.hpp"
 
@@ -20,6 +22,18 @@ class GORT_API closed_channel : public std::logic_error {
   ~closed_channel() override;
 };
 
+// Errors of gort's own, as std::error_code. They are equivalent to std::errc::operation_canceled and std::errc::timed_out.
+enum class errc {
+  canceled = 1,       // a context was cancelled
+  deadline_exceeded,  // a context's deadline has passed
+};
+
+// Their category, named "gort".
+GORT_API const std::error_category& error_category() noexcept;
+[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
+  return {static_cast<int>(e), error_category()};
+}
+
 // How a try_ or timed channel operation ended.
 enum class op_status {
   ok,       // done
@@ -30,3 +44,6 @@ enum class op_status {
 };
 
 }  // namespace gort
+
+template <>
+struct std::is_error_code_enum<gort::errc> : std::true_type {};

@@ -119,7 +119,6 @@ class timer {
   [[nodiscard]] receiver<time_point> channel() const noexcept { return source_.channel(); }
 
   // No tick comes any more. True if one was to come, or to be taken (above).
-  // NOLINTNEXTLINE(modernize-use-nodiscard): as in Go, who need not know does not ask
   bool stop() const noexcept { return source_.stop(); }
 
   // Fires d from now, whatever was before; what stop() would say. Throws std::logic_error when no runtime is alive.
@@ -146,7 +145,6 @@ class ticker {
   [[nodiscard]] receiver<time_point> channel() const noexcept { return source_.channel(); }
 
   // No more ticks. True if it was running, or a tick was to be taken.
-  // NOLINTNEXTLINE(modernize-use-nodiscard): as timer::stop()
   bool stop() const noexcept { return source_.stop(); }
 
   // Every d, the first time d from now; what stop() would say. Throws as the constructor.
@@ -187,7 +185,6 @@ class func_timer {
 
   // f is not called any more for what was set before. True if it was to be; false: it has been, or its fiber has begun, which
   // nobody waits for. A handle without a timer: false.
-  // NOLINTNEXTLINE(modernize-use-nodiscard): as timer::stop()
   bool stop() const noexcept { return alarm_ != nullptr && detail::alarm_stop(alarm_); }
 
   // f is called d from now; what stop() would say. One that still runs goes on beside it. Throws std::logic_error when no

@@ -6,6 +6,7 @@
 #include "base/check.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/fork.hpp"
+#include "sched/locals.hpp"
 
 namespace gort {
 
@@ -72,6 +73,7 @@ struct ForeignReturn {
   G* g = nullptr;
   ~ForeignReturn() {
     if (g == nullptr) return;
+    end_locals_of(g);
     LockGuard guard(foreign_pool.lock);
     g->link = foreign_pool.free;
     foreign_pool.free = g;

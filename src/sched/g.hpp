@@ -38,6 +38,9 @@ namespace gort {
 
 struct M;
 struct G;
+namespace detail {
+struct local_table;
+}
 
 enum class GState : uint8_t { none, runnable, running, waiting, dead };
 const char* state_name(GState s) noexcept;
@@ -105,6 +108,8 @@ struct alignas(64) G {
   size_t stack_bytes = 0;       // the size it was asked for, a power of two: names its pool
   void* stack_low = nullptr;    // lowest usable address
   void* stack_start = nullptr;  // where the first frame stands
+
+  detail::local_table* locals = nullptr;  // its fiber_locals (locals.hpp)
 
   // Shown in reports.
   uint64_t id = 0;

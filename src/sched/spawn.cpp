@@ -34,6 +34,7 @@
 #include "sched/chaos.hpp"
 #include "sched/find.hpp"
 #include "sched/idle.hpp"
+#include "sched/locals.hpp"
 #include "sched/loop.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
@@ -216,6 +217,7 @@ void fiber_main(void* data) {
   leave_region();
   g->entry(g->payload);
   if (after_fork) fatal_after_fork();  // FK1: there is nobody to go on
+  if (__builtin_expect(g->locals != nullptr, 0)) end_locals_of(g);
   enter_region();
   if (g->payload_destroy != nullptr) end_joinable(g);
   M* m = current_m();

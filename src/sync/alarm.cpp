@@ -94,7 +94,7 @@ G* send_tick(alarm* a) noexcept {
   const LockGuard guard(a->lock);
   // relaxed, both: what fire() has marked on this thread, or somebody else's mark, which has its own finish() (AL1).
   if (!Mem::recheck(a->due.load(std::memory_order_relaxed))) return nullptr;
-  a->due.store(false, std::memory_order_relaxed);
+  a->due.store(false, std::memory_order_relaxed);  // relaxed: as above
   TimePoint now{std::chrono::nanoseconds(os::nanotime())};
   return chan_offer(a->channel, &now);
 }
@@ -137,7 +137,7 @@ G* deliver_call(alarm* a) noexcept {
     // relaxed, both: as in send_tick().
     stopped = !Mem::recheck(a->due.load(std::memory_order_relaxed));
     if (!stopped) {
-      a->due.store(false, std::memory_order_relaxed);
+      a->due.store(false, std::memory_order_relaxed);  // relaxed: as above
       parent_id = a->parent_id;
       if (g == nullptr) arm(a, os::nanotime() + kRetryNs);  // AL4
     }

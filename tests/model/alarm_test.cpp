@@ -128,7 +128,7 @@ void drop_and_fire() {
   check(sched().procs[0].timers.size() == 0, "AL3: it does not stay");
 }
 
-// A waiting thread gets it, and so may be the last one who knows the channel.
+// T5: finish() takes a lock that the thread holds when it arms a timer. A waiting thread gets it, and so may be the last one who knows the channel.
 void wait_and_drop() {
   ModelRuntime runtime(1);
   Ticks t(kSoon);

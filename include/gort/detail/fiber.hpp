@@ -47,6 +47,11 @@ GORT_API std::stop_token fiber_stop_token(G* g);
 // The current fiber; nullptr outside.
 GORT_API G* this_g() noexcept;
 
+// True on a fiber that no stop request has been delivered to.
+GORT_API bool stop_may_come() noexcept;
+// Throws gort::stopped if the fiber has a request that no wait has delivered.
+GORT_API void deliver_due_stop();
+
 // An exception left a detached fiber: report and end the process, as std::thread does.
 [[noreturn]] GORT_API void fiber_uncaught() noexcept;
 

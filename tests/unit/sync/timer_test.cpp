@@ -99,7 +99,7 @@ TEST_P(UserTimer, MovesAndSaysWhenItWasMovedFrom) {
   in_fibers([] {
     timer a(1h);
     timer b(std::move(a));
-    EXPECT_FALSE(a.stop());  // NOLINT(bugprone-use-after-move): the subject
+    EXPECT_FALSE(a.stop());  // NOLINT(bugprone-use-after-move): this is the subject
     EXPECT_THROW((void)a.reset(1s), std::logic_error);
     timer c(1h);
     const auto of_c = c.channel();

@@ -1,0 +1,220 @@
+// Contexts: a tree of states, of which each knows its parent, and each parent its children.
+//
+//   CX1  A state ends once: who sets `err`, under its lock, does the rest, outside the lock: closes the channel, requests
+//        the stop, ends the children. What is made later (the channel, the source of tokens, a child) looks at `err` under the
+//        same lock, and is made as ended. So whoever sees err() sees the others soon, and who sees the others sees err().
+//   CX2  A child keeps its parent; the parent's list does not keep the child. A child leaves the list in its destructor, and who
+//        ends the children first takes handles of those that are still there, under the parent's lock. So what is dropped costs
+//        its parent nothing any more.
+//   CX3  A deadline's timer does not keep its state. The state's destructor stops it.
+//   CX4  Locks are taken from the parent down, and no program's code runs under one: stop callbacks, destructors of causes.
+//
+// Rejected: a watcher fiber per child, as Go has for parents that it does not know (a stack for each); a stop_callback in the child for its parent's
+// end (two allocations more, and its destructor waits for a callback that runs); a child that its parent keeps until it
+// is cancelled, as in Go (forgotten cancel calls leak; here handles end).
+#include "gort/context.hpp"
+
+#include <mutex>
+
+#include "gort/mutex.hpp"
+#include "gort/timer.hpp"
+
+namespace gort {
+namespace detail {
+
+struct context_state : std::enable_shared_from_this<context_state> {
+  const std::shared_ptr<context_state> parent;
+  int64_t deadline_ns = chan_forever;  // constant once the state is known
+
+  mutable mutex lock;
+  std::error_code err;  // CX1
+  std::exception_ptr cause;
+  std::optional<chan<std::monostate>> done;   // made on first use
+  std::stop_source source{std::nostopstate};  // the same
+  // CX2. The parent's lock protects a child's links.
+  context_state* first = nullptr;
+  context_state* next = nullptr;
+  context_state** link = nullptr;  // what points to it; nullptr: in no list
+  func_timer timer;                // CX3; set before the state is known
+
+  explicit context_state(std::shared_ptr<context_state> p) noexcept : parent(std::move(p)) {}
+  context_state(const context_state&) = delete;
+  context_state& operator=(const context_state&) = delete;
+  ~context_state() {
+    timer.stop();
+    leave_parent();
+    finish(errc::canceled, nullptr);
+  }
+
+  void join_parent();
+  void leave_parent() noexcept;
+  void end(std::error_code why, std::exception_ptr what) noexcept;
+  // Of itself alone. False: it had ended.
+  bool finish(std::error_code why, std::exception_ptr what) noexcept;
+  // By somebody who has it from a handle, or from the parent's list: the timer is set.
+  void end_early(std::error_code why, std::exception_ptr what) noexcept;
+  [[nodiscard]] std::shared_ptr<context_state> take_child() noexcept;
+};
+
+// In the parent's list, or ended, if the parent has.
+void context_state::join_parent() {
+  if (parent == nullptr) return;
+  std::error_code why;
+  std::exception_ptr what;
+  {
+    const std::lock_guard guard(parent->lock);
+    why = parent->err;
+    what = parent->cause;
+    if (!why) {
+      next = parent->first;
+      link = &parent->first;
+      if (next != nullptr) next->link = &next;
+      parent->first = this;
+    }
+  }
+  if (why) finish(why, std::move(what));
+}
+
+void context_state::leave_parent() noexcept {
+  if (parent == nullptr) return;
+  const std::lock_guard guard(parent->lock);
+  if (link == nullptr) return;
+  *link = next;
+  if (next != nullptr) next->link = link;
+  link = nullptr;
+}
+
+bool context_state::finish(std::error_code why, std::exception_ptr what) noexcept {
+  std::optional<chan<std::monostate>> channel;
+  std::stop_source tokens(std::nostopstate);
+  {
+    const std::lock_guard guard(lock);
+    if (err) return false;  // CX1
+    err = why;
+    cause = what != nullptr ? std::move(what) : std::make_exception_ptr(std::system_error(why));
+    channel = done;
+    tokens = source;
+  }
+  // CX4.
+  if (channel) channel->close();
+  tokens.request_stop();
+  return true;
+}
+
+// One that is still there, taken out of the list; nullptr: there is none.
+std::shared_ptr<context_state> context_state::take_child() noexcept {
+  const std::lock_guard guard(lock);
+  while (context_state* child = first) {
+    first = child->next;
+    if (first != nullptr) first->link = &first;
+    child->link = nullptr;
+    if (auto kept = child->weak_from_this().lock(); kept != nullptr) return kept;  // CX2
+  }
+  return nullptr;
+}
+
+void context_state::end(std::error_code why, std::exception_ptr what) noexcept {
+  if (!finish(why, std::move(what))) return;
+  leave_parent();
+  // err and cause are constant by now.
+  while (const auto child = take_child()) child->end_early(err, cause);
+}
+
+void context_state::end_early(std::error_code why, std::exception_ptr what) noexcept {
+  timer.stop();
+  end(why, std::move(what));
+}
+
+namespace {
+
+std::shared_ptr<context_state> make_state(const context& parent) {
+  const auto& above = context_access::state(parent);
+  auto state = std::make_shared<context_state>(above);
+  if (above != nullptr) state->deadline_ns = above->deadline_ns;
+  return state;
+}
+
+context_and_cancel handles(const context& parent, const std::shared_ptr<context_state>& state) {
+  return {context_access::make(state, context_access::values(parent)),
+          context_access::make_cancel(state)};
+}
+
+}  // namespace
+
+context_and_cancel context_make(const context& parent) {
+  const auto state = make_state(parent);
+  state->join_parent();
+  return handles(parent, state);
+}
+
+context_and_cancel context_make_until(const context& parent, int64_t when_ns) {
+  const auto state = make_state(parent);
+  // A parent that ends earlier sees to it.
+  if (when_ns < state->deadline_ns) {
+    state->deadline_ns = when_ns;
+    const auto left =
+        std::chrono::nanoseconds(when_ns) - std::chrono::steady_clock::now().time_since_epoch();
+    if (left > left.zero()) {
+      state->timer = after_func(left, [weak = std::weak_ptr(state)] {
+        if (const auto s = weak.lock(); s != nullptr) s->end(errc::deadline_exceeded, nullptr);
+      });
+    } else {
+      state->finish(errc::deadline_exceeded, nullptr);
+    }
+  }
+  state->join_parent();
+  return handles(parent, state);
+}
+
+}  // namespace detail
+
+done_receiver context::done() const {
+  if (state_ == nullptr) return chan<std::monostate>::nil();
+  chan<std::monostate> made = chan<std::monostate>::nil();
+  {
+    const std::lock_guard guard(state_->lock);
+    if (state_->done) return *state_->done;
+    made = chan<std::monostate>();
+    state_->done = made;
+    if (!state_->err) return made;
+  }
+  made.close();
+  return made;
+}
+
+std::error_code context::err() const noexcept {
+  if (state_ == nullptr) return {};
+  const std::lock_guard guard(state_->lock);
+  return state_->err;
+}
+
+std::exception_ptr context::cause() const noexcept {
+  if (state_ == nullptr) return nullptr;
+  const std::lock_guard guard(state_->lock);
+  return state_->cause;
+}
+
+std::stop_token context::stop_token() const {
+  if (state_ == nullptr) return {};
+  std::stop_source made(std::nostopstate);
+  bool ended;
+  {
+    const std::lock_guard guard(state_->lock);
+    if (!state_->source.stop_possible()) state_->source = std::stop_source();
+    made = state_->source;
+    ended = static_cast<bool>(state_->err);
+  }
+  if (ended) made.request_stop();  // again, perhaps
+  return made.get_token();
+}
+
+std::optional<std::chrono::steady_clock::time_point> context::deadline() const noexcept {
+  if (state_ == nullptr || state_->deadline_ns == detail::chan_forever) return std::nullopt;
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(state_->deadline_ns));
+}
+
+void cancel_function::operator()(std::exception_ptr cause) const noexcept {
+  if (state_ != nullptr) state_->end_early(errc::canceled, std::move(cause));
+}
+
+}  // namespace gort

@@ -1,0 +1,103 @@
+// task_group: a count of tasks that are left, and a list of those that have begun.
+//
+//   TG1  A task counts from before its fiber is made until the last that it does, behind the destructors of its function and of its
+//        fiber_locals. Who brings the count to zero notifies under the lock, and touches nothing of the group behind it: the
+//        group may be gone.
+//   TG2  A request reaches each task, since its stop_callback is made on its fiber, before its function runs, and calls at
+//        once where the group was asked before. The callback ends before the task is counted out.
+//   TG3  Who waits does so without being cancellable, and hands requests on: it must not leave before the tasks have ended. Its own request stays
+//        open for join() to deliver, or, in the destructor, for the next ordinary wait.
+//
+// Rejected: a list of task handles (grows with every task that has ended); wait_group's wait (a request ends it).
+#include "gort/task_group.hpp"
+
+#include <system_error>
+
+#include "gort/fiber.hpp"
+#include "gort/fiber_local.hpp"
+
+namespace gort {
+
+task_group::member::member(task_group* group) : group_(group), g_(detail::this_g()) {
+  {
+    const std::lock_guard guard(group->lock_);
+    next_ = group->first_;
+    link_ = &group->first_;
+    if (next_ != nullptr) next_->link_ = &next_;
+    group->first_ = this;
+  }
+  asked_.emplace(group->stop_.get_token(), ask{g_});  // TG2
+}
+
+task_group::member::~member() {
+  asked_.reset();
+  detail::end_locals();  // TG1
+  {
+    const std::lock_guard guard(group_->lock_);
+    *link_ = next_;
+    if (next_ != nullptr) next_->link_ = link_;
+  }
+  group_->leave();
+}
+
+void task_group::member::failed(const stopped* stop) noexcept {
+  if (stop != nullptr &&
+      (group_->stop_.stop_requested() || detail::fiber_stop_token(g_).stop_requested())) {
+    return;
+  }
+  {
+    const std::lock_guard guard(group_->lock_);
+    if (group_->failure_ == nullptr) group_->failure_ = std::current_exception();
+  }
+  group_->request_stop();
+}
+
+void task_group::enter() {
+  const std::lock_guard guard(lock_);
+  ++left_;
+}
+
+void task_group::leave() noexcept {
+  const std::lock_guard guard(lock_);
+  if (--left_ == 0) none_left_.notify_all();  // TG1
+}
+
+bool task_group::wait_for_all() {
+  std::unique_lock guard(lock_);
+  if (left_ == 0) return false;
+  guard.unlock();
+  // TG3.
+  const auto hand_on = [this]() noexcept { request_stop(); };
+  std::optional<std::stop_callback<decltype(hand_on)>> callback;
+  if (detail::stop_may_come()) callback.emplace(this_fiber::stop_token(), hand_on);
+  guard.lock();
+  none_left_.wait(guard, [this] { return left_ == 0; });
+  guard.unlock();
+  return true;
+}
+
+void task_group::join() {
+  if (const G* me = detail::this_g(); me != nullptr) {
+    const std::lock_guard guard(lock_);
+    for (const member* m = first_; m != nullptr; m = m->next_) {
+      if (m->g_ != me) continue;
+      throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                              "gort: a task can not join its own group");
+    }
+  }
+  const bool waited = wait_for_all();
+  std::exception_ptr failure;
+  {
+    const std::lock_guard guard(lock_);
+    failure = std::exchange(failure_, nullptr);
+  }
+  if (failure != nullptr) std::rethrow_exception(failure);
+  if (waited) detail::deliver_due_stop();
+}
+
+task_group::~task_group() {
+  if (std::uncaught_exceptions() > unwinding_) request_stop();
+  wait_for_all();
+}
+
+}  // namespace gort
