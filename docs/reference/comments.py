@@ -16,6 +16,7 @@ already is not said again. Doxygen wants a comment of its own kind at each name.
     comment is as there;
   - an item `  name(...)  what it means` of the opening comment is also the text of a function of that name without one,
     and the opening sentence is that of a namespace of the header's own;
+  - a specialisation is as its template, and what is specialised in std is not shown;
   - what is copied, moved, destroyed or empty as everybody expects says so.
 
 What then has no text is what Doxygen complains about. Namespaces called detail, and what is private, stay as they are.
@@ -55,6 +56,7 @@ class Declaration:
     name: str
     kind: str  # function, scope, forward (a scope without its inside), value
     text: list = field(default_factory=list)  # its comment without the //
+    last: int = 0  # of a scope: the line of its }
 
     @property
     def line(self):
@@ -163,9 +165,18 @@ class _Walk:
 
     def open(self, start, i, kind, name):
         declared = self.declare(start, i, i, "scope", name)
-        hidden = _is_detail(name) if kind == "namespace" else kind == "class"
+        declared.last = self.tokens[min(closing(self.tokens, i), len(self.tokens) - 1)].last_line
+        if kind != "namespace":
+            self.as_the_template(declared)
+        hidden = _is_detail(name) if kind == "namespace" else kind == "class" or name.startswith("std::")
         model = _MODEL.search(" ".join(declared.text))
         self.scopes.append(Scope(kind, name, hidden, model.group(1) if model and kind != "namespace" else ""))
+
+    def as_the_template(self, declared):
+        """A specialisation without a comment is as what it specialises."""
+        for d in self.found:
+            if d.kind == "scope" and d.name == declared.name and d.text and not declared.text:
+                declared.text = d.text
 
     def between(self, i):
         """At a token that begins no declaration: the next index, or None if it does begin one."""
@@ -358,10 +369,20 @@ def _converted(source):
             _above(source, declared.line, lines)
             if declared.kind in ("function", "value"):
                 _of_itself(source, declared, _inherited(declared, before.get(id(declared.scope)), _items(opening)), lines)
-            elif declared.tokens[0].text == "namespace" and "::" in declared.name and not declared.text and not _is_detail(declared.name):
-                _put(lines, declared.line, opening[:1])
+            elif declared.name.startswith("std::"):
+                declared.hidden = True
+                lines[declared.line - 1 : declared.last] = [""] * (declared.last - declared.line + 1)
+            elif not _comment_above(source, declared.line):
+                _put(lines, declared.line, _text_of_scope(declared, opening))
         before[id(declared.scope)] = declared
     return lines, declared_here
+
+
+def _text_of_scope(declared, opening):
+    """The text of one without a comment: that of the template, or of the header whose namespace it is."""
+    if declared.tokens[0].text != "namespace":
+        return declared.text
+    return opening[:1] if "::" in declared.name and not _is_detail(declared.name) else []
 
 
 def _above(source, line, lines):
@@ -371,6 +392,8 @@ def _above(source, line, lines):
 
 
 def _put(lines, number, text):
+    if not text:
+        return
     head = re.match(r"\s*", lines[number - 1]).group()
     lines[number - 1] = f"{head}/** {in_one_line(text)} */ {lines[number - 1][len(head):]}"
 
@@ -385,8 +408,7 @@ def _of_itself(source, declared, inherited, lines):
         declared.text = declared.text + [said]
     elif not declared.text and declared.tokens[0].text != "static_assert":
         declared.text = inherited
-        if inherited:
-            _put(lines, declared.line, inherited)
+        _put(lines, declared.line, inherited)
 
 
 def _page(opening, lines):

@@ -336,6 +336,7 @@ class promise<void> : public detail::promise_base<void> {
   }
 };
 
+// Exchanges what two promises are for.
 template <class R>
 void swap(promise<R>& a, promise<R>& b) noexcept {
   a.swap(b);

@@ -97,7 +97,7 @@ class recursive_mutex : private detail::recursive<mutex> {
   using recursive::unlock;
 };
 
-// The same with time limits.
+// The same with time limits: the contract of std::recursive_timed_mutex.
 class recursive_timed_mutex : private detail::recursive<timed_mutex> {
  public:
   constexpr recursive_timed_mutex() noexcept = default;

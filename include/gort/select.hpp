@@ -329,7 +329,9 @@ class selector {
     cases_[index] = keep(std::move(c));
   }
 
+  // How many cases there are.
   [[nodiscard]] size_t size() const noexcept { return cases_.size(); }
+  // Takes all cases out.
   void clear() noexcept {
     cases_.clear();
     records_.clear();

@@ -117,6 +117,7 @@ class counting_semaphore {
   detail::semaphore_core core_;
 };
 
+// One who has acquired it has it alone.
 using binary_semaphore = counting_semaphore<1>;
 
 }  // namespace gort

@@ -108,6 +108,7 @@ int64_t period_ns(const std::chrono::duration<Rep, Period>& d) {
 // was moved from stops nothing, and throws std::logic_error when it is reset.
 class timer {
  public:
+  // What its ticks are.
   using time_point = std::chrono::steady_clock::time_point;
 
   // Throws std::logic_error when no runtime is alive, std::bad_alloc.

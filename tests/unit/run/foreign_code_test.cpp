@@ -349,7 +349,7 @@ TEST_P(ForeignCode, ABacktraceEndsAtTheFibersFirstFrame) {
   });
 }
 
-TEST_P(ForeignCode, FloatingPointModesStayWithTheFiber) {
+TEST_P(ForeignCode, FloatingPointValuesStayWithTheFiber) {
   in_fibers([] {
     std::vector<task<void>> tasks;
     for (int i = 0; i < 20; ++i) {
