@@ -67,7 +67,10 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  void signal(int number) const { ::kill(pid_, number); }
+  void signal(int number) const {
+    if (pid_ > 0) ::kill(pid_, number);  // of one that has ended, kill would take -1 for everybody
+  }
+  [[nodiscard]] pid_t pid() const { return pid_; }
 
   // Reads standard output up to the end of `text`. False: the program has ended without it.
   bool await(std::string_view text) {
@@ -129,7 +132,12 @@ class Program {
 // A blocking TCP client.
 class Client {
  public:
-  explicit Client(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  // receive_bytes: about as much the kernel keeps for who does not read; 0: what is usual.
+  explicit Client(uint16_t port, int receive_bytes = 0)
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    if (receive_bytes != 0) {
+      ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+    }
     const timeval limit{.tv_sec = kPatienceMs / 1000, .tv_usec = 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -161,6 +169,18 @@ class Client {
     return n > 0 ? static_cast<size_t>(n) : 0;
   }
   void finish() const { ::shutdown(fd_, SHUT_WR); }
+  // The end of the object is then a reset.
+  void reset_at_end() const {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  }
+
+  // What comes next; empty at the end of the stream, or if it is reset, or nothing comes.
+  std::string read_some() const {
+    char buffer[4096];
+    const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+    return n > 0 ? std::string(buffer, static_cast<size_t>(n)) : std::string();
+  }
 
   // Reads until `end` has come, or to the end of the stream.
   std::string read_until(std::string_view end) const {

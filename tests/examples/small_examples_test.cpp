@@ -1,5 +1,8 @@
-// hello, pipeline and echo_server from outside.
+// hello, pipeline, echo_server, prime_sieve and dining_philosophers from outside.
+#include <cstdio>
 #include <fstream>
+#include <map>
+#include <sstream>
 
 #include "program.hpp"
 
@@ -82,6 +85,74 @@ TEST_F(Example, EchoServerSendsBackWhatHasComeWhenItIsToldToEnd) {
   EXPECT_EQ(idle.read_all(), "");
   idle.finish();
   EXPECT_EQ(server.wait(), 0) << server.errors;
+}
+
+TEST_F(Example, PrimeSieveFindsTheFirstPrimes) {
+  std::string primes;
+  int count = 0;
+  for (int n = 2; count < 500; ++n) {
+    bool prime = true;
+    for (int d = 2; d * d <= n && prime; ++d) prime = n % d != 0;
+    if (!prime) continue;
+    primes += std::to_string(n) + "\n";
+    ++count;
+  }
+  ASSERT_TRUE(primes.ends_with("\n3571\n"));
+  Program sieve("prime_sieve", {"500"});
+  EXPECT_EQ(sieve.wait(), 0);
+  EXPECT_EQ(sieve.errors, "");
+  EXPECT_EQ(sieve.output, primes);
+  Program usual("prime_sieve", {});
+  EXPECT_EQ(usual.wait(), 0);
+  EXPECT_EQ(usual.output, primes.substr(0, primes.find("71\n") + 3));
+}
+
+TEST_F(Example, PhilosophersAllEat) {
+  for (const auto& [philosophers, meals] : {std::pair{2, 100}, {5, 40}, {101, 5}}) {
+    Program dinner("dining_philosophers", {std::to_string(philosophers), std::to_string(meals)});
+    EXPECT_EQ(dinner.wait(), 0);
+    EXPECT_EQ(dinner.errors, "");
+    std::istringstream text(dinner.output);
+    std::map<int, int> eaten;
+    int forks = 0;
+    for (std::string line; std::getline(text, line);) {
+      int who = 0;
+      int n = 0;
+      int of = 0;
+      if (std::sscanf(line.c_str(), "Philosopher %d has eaten %d of %d", &who, &n, &of) == 3) {
+        EXPECT_EQ(n, ++eaten[who]) << line;
+        EXPECT_EQ(of, meals);
+      } else if (std::sscanf(line.c_str(), "Fork %d was used for %d meals", &who, &n) == 2) {
+        EXPECT_EQ(who, forks++);
+        EXPECT_EQ(n, 2 * meals) << line;
+      } else {
+        ADD_FAILURE() << line;
+      }
+    }
+    EXPECT_EQ(eaten.size(), static_cast<size_t>(philosophers));
+    for (const auto& [who, n] : eaten) EXPECT_EQ(n, meals) << who;
+    EXPECT_EQ(forks, philosophers);
+  }
+}
+
+TEST_F(Example, WrongArgumentsAreNamed) {
+  const struct {
+    const char* program;
+    std::vector<std::string> arguments;
+    std::string error;
+  } wrong[] = {
+      {"prime_sieve", {"0"}, "COUNT must be a number from 1 to 5000, not '0'"},
+      {"prime_sieve", {"7x"}, "COUNT must be a number from 1 to 5000, not '7x'"},
+      {"prime_sieve", {"1", "2"}, "usage: prime_sieve [COUNT]"},
+      {"dining_philosophers", {"1"}, "PHILOSOPHERS must be a number from 2 to 1000, not '1'"},
+      {"dining_philosophers", {"5", ""}, "MEALS must be a number from 1 to 10000, not ''"},
+  };
+  for (const auto& [name, arguments, error] : wrong) {
+    Program program(name, arguments);
+    EXPECT_EQ(program.wait(), 1);
+    EXPECT_EQ(program.errors, std::string(name) + ": " + error + "\n");
+    EXPECT_EQ(program.output, "");
+  }
 }
 
 }  // namespace

@@ -1,0 +1,207 @@
+// chat_server: what one client says, all others read, in one order for all.
+//
+//     chat_server [PORT]        7070 if none is given. Try, twice: nc 127.0.0.1 7070
+//
+//     client --line--> reader --event--> room --line--> outbox, writer --line--> client
+//
+// The first line that a client sends is its name. Every client has two fibers: one reads, one
+// writes. The room, one fiber more, is the only one that knows who is there: no lock is needed, and
+// all lines go through it in one order. It never waits for a client: who is kOutboxLines behind, or
+// takes nothing for kPatience, is disconnected, so that one who does not read holds up nobody.
+//
+// Ctrl-C or SIGTERM ends it, with status 0: nobody is let in any more, what was said is delivered,
+// and all are told.
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <gort/gort.hpp>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "arguments.hpp"
+#include "chat/line_reader.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+constexpr size_t kOutboxLines = 1024;  // half a megabyte at most for each client
+constexpr auto kPatience = 3s;         // for a client to take a line, and to close after the last
+
+using Line = std::shared_ptr<const std::string>;  // one copy, however many clients
+
+struct Client {
+  gort::net::tcp_stream peer;
+  gort::chan<Line> outbox{kOutboxLines};
+  std::string name;  // the room's; empty: not known yet
+};
+using ClientPtr = std::shared_ptr<Client>;
+
+struct Event {
+  enum class Kind { enters, says, leaves, server_ends } kind;
+  ClientPtr client;
+  std::string text;
+};
+
+class Room {
+ public:
+  void take(const Event& event) {
+    const ClientPtr& client = event.client;
+    switch (event.kind) {
+      case Event::Kind::enters:
+        clients_.push_back(client);
+        (void)client->outbox.try_send(to_line("* Your name?"));  // there is room for the first
+        if (ended_) remove(client);
+        break;
+      case Event::Kind::says:
+        hear(client, event.text);
+        break;
+      case Event::Kind::leaves:
+        dismiss(client, " has left");
+        break;
+      case Event::Kind::server_ends:
+        tell("* The server ends");
+        ended_ = true;
+        while (!clients_.empty()) remove(clients_.back());
+        break;
+    }
+  }
+
+ private:
+  static Line to_line(std::string text) {
+    return std::make_shared<const std::string>(std::move(text) + "\n");
+  }
+
+  void hear(const ClientPtr& client, const std::string& text) {
+    if (!is_here(client)) return;  // said before it noticed that it was not
+    if (!client->name.empty()) return tell(client->name + ": " + text, client.get());
+    const bool taken =
+        std::ranges::any_of(clients_, [&](const ClientPtr& other) { return other->name == text; });
+    if (text.empty() || taken) {
+      (void)client->outbox.try_send(to_line("* Another name, please?"));
+      return;
+    }
+    client->name = text;
+    tell("* " + text + " has come");
+  }
+
+  // To all but `speaker`.
+  void tell(std::string text, const Client* speaker = nullptr) {
+    const Line line = to_line(std::move(text));
+    std::vector<ClientPtr> behind;
+    for (const ClientPtr& client : clients_) {
+      if (client.get() == speaker) continue;
+      if (client->outbox.try_send(line) == gort::op_status::full) behind.push_back(client);
+    }
+    for (const ClientPtr& client : behind) {
+      client->peer.close();  // its reader and its writer find that out
+      dismiss(client, " was too slow");
+    }
+  }
+
+  void dismiss(const ClientPtr& client, const char* why) {
+    if (remove(client) && !client->name.empty()) tell("* " + client->name + why);
+  }
+  [[nodiscard]] bool is_here(const ClientPtr& client) const {
+    return std::ranges::find(clients_, client) != clients_.end();
+  }
+  // False: it is not here any more. By value: it may be the one in clients_.
+  bool remove(ClientPtr client) {
+    if (std::erase(clients_, client) == 0) return false;
+    client->outbox.close();
+    return true;
+  }
+
+  std::vector<ClientPtr> clients_;
+  bool ended_ = false;
+};
+
+// Writes what comes into the outbox, and then the end of the stream.
+void write_lines(const ClientPtr& client) {
+  gort::net::tcp_stream& peer = client->peer;
+  std::error_code ec;
+  for (const Line& line : client->outbox) {
+    peer.set_write_deadline(steady_clock::now() + kPatience, ec);
+    if (!ec) peer.write(*line, ec);
+    if (ec) return peer.close();  // the reader finds that out
+  }
+  peer.shutdown_write(ec);
+  // The client reads the end, and closes. That is awaited, but not for ever.
+  if (!ec) peer.set_read_deadline(steady_clock::now() + kPatience, ec);
+}
+
+// A client, from its coming to its end.
+void talk(gort::net::tcp_stream peer, const gort::sender<Event>& room) try {
+  const auto client = std::make_shared<Client>();
+  client->peer = std::move(peer);
+  auto writer = gort::spawn(write_lines, client);
+  room.send({Event::Kind::enters, client, {}});
+  chat::LineReader lines(client->peer);
+  while (auto line = lines.next()) room.send({Event::Kind::says, client, *std::move(line)});
+  room.send({Event::Kind::leaves, client, {}});
+  writer.get();
+} catch (const std::system_error& error) {  // no memory for the writer's stack
+  std::fprintf(stderr, "chat_server: a client is sent away: %s\n", error.what());
+}
+
+// Shared by all fibers; outlives them.
+struct Server {
+  gort::net::tcp_listener listener;
+  gort::chan<Event> events;
+  gort::wait_group talks;
+};
+
+void accept_all(Server& server) {
+  for (;;) {
+    std::error_code ec;
+    gort::net::tcp_stream peer = server.listener.accept(ec);
+    if (ec == std::errc::operation_canceled) return;  // closed: the end
+    try {
+      if (!ec) server.talks.go(talk, std::move(peer), server.events);
+    } catch (const std::system_error& error) {
+      ec = error.code();
+    }
+    // No descriptor or no memory is left, most likely: clients that leave will free some.
+    if (ec) gort::sleep_for(50ms);
+  }
+}
+
+void serve(Server& server, const gort::chan<int>& signals) {
+  gort::go([&server, signals] {
+    (void)signals.recv();
+    server.listener.close();
+  });
+  gort::go([events = server.events] {
+    Room here;
+    for (const Event& event : events) here.take(event);
+  });
+  accept_all(server);
+  server.events.send({Event::Kind::server_ends, nullptr, {}});
+  server.talks.wait();
+  server.events.close();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  examples::check_count(argc, 1, "chat_server [PORT]");
+  const int port = examples::parse(argc, argv, 1, {"PORT", 0, 65535, 7070});
+  Server server;
+  server.listener = gort::net::tcp_listener::listen("127.0.0.1", static_cast<uint16_t>(port));
+  const gort::chan<int> signals(1);
+  gort::signals::notify(signals, {SIGINT, SIGTERM});
+  std::printf("Chatting on %s\n", server.listener.local_endpoint().to_string().c_str());
+  std::fflush(stdout);
+  gort::run(serve, std::ref(server), signals);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "chat_server: %s\n", error.what());
+  return 1;
+}

@@ -1,0 +1,125 @@
+// worker_pool: a few fibers work off many jobs, until all are done or they are told to stop.
+//
+//     worker_pool [WORKERS [JOBS]]        4 and 100 if none are given
+//
+//     feed --jobs--> worker, worker, worker... --results--> main
+//
+// A job counts the primes in a range of numbers. Ctrl-C or SIGTERM cancels: jobs that nobody has
+// begun stay undone, those under way are given up within a moment, and the last line says how many
+// of each there were. The exit status is 0 then, too.
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <gort/gort.hpp>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "arguments.hpp"
+
+namespace {
+
+constexpr uint64_t kRange = 20'000;  // numbers in a job: some milliseconds
+
+struct Result {
+  int job;
+  std::optional<uint64_t> primes;  // nullopt: given up
+};
+
+bool is_prime(uint64_t n) {
+  if (n < 2) return false;
+  for (uint64_t d = 2; d * d <= n; ++d) {
+    if (n % d == 0) return false;
+  }
+  return true;
+}
+
+// A fiber that computes is interrupted when others wait, but ended by nobody: it has to look
+// itself.
+std::optional<uint64_t> count_primes(int job, const std::stop_token& cancelled) {
+  const uint64_t first = static_cast<uint64_t>(job) * kRange;
+  uint64_t primes = 0;
+  for (uint64_t n = first; n < first + kRange; ++n) {
+    if (cancelled.stop_requested()) return std::nullopt;
+    if (is_prime(n)) ++primes;
+  }
+  return primes;
+}
+
+// Offers the jobs, and returns how many have been taken. No job waits in the channel, which is
+// unbuffered: what was taken gets a result.
+int feed(int count, const gort::chan<int>& jobs, const std::stop_token& cancelled) {
+  int taken = 0;
+  while (taken < count && !cancelled.stop_requested()) {
+    gort::select(gort::on_send(jobs, taken, [&] { ++taken; }), gort::on_stop(cancelled));
+  }
+  jobs.close();
+  return taken;
+}
+
+void work(const gort::receiver<int>& jobs, const gort::sender<Result>& results,
+          const std::stop_token& cancelled) {
+  for (const int job : jobs) results.send({job, count_primes(job, cancelled)});
+}
+
+void run_pool(int workers, int count) {
+  const gort::chan<int> signals(1);
+  gort::signals::notify(signals, {SIGINT, SIGTERM});
+  std::stop_source cancel;
+  const gort::chan<int> jobs;
+  const gort::chan<Result> results;
+
+  // Tasks are joined where they go out of scope, the last one first. So none outlives what it
+  // refers to, whatever is thrown.
+  auto feeder = gort::spawn(feed, count, jobs, cancel.get_token());
+  std::vector<gort::task<void>> pool;
+  for (int i = 0; i < workers; ++i) {
+    pool.push_back(gort::spawn(work, jobs, results, cancel.get_token()));
+  }
+  auto closer = gort::spawn([&pool, results] {
+    for (auto& worker : pool) worker.join();
+    results.close();
+  });
+
+  int done = 0;
+  int given_up = 0;
+  uint64_t primes = 0;
+  const auto take = [&](const Result& result) {
+    if (!result.primes) {
+      ++given_up;
+      return;
+    }
+    ++done;
+    primes += *result.primes;
+    std::printf("job %d: %llu primes\n", result.job,
+                static_cast<unsigned long long>(*result.primes));
+    std::fflush(stdout);
+  };
+  for (bool more = true; more;) {
+    gort::select(gort::on_recv(results,
+                               [&](std::optional<Result> result) {
+                                 more = result.has_value();
+                                 if (more) take(*result);
+                               }),
+                 gort::on_recv(signals, [&] { cancel.request_stop(); }));
+  }
+  for (auto& worker : pool) worker.get();  // rethrows what a worker has thrown
+  const int begun = feeder.get();
+  std::printf("%s: %d jobs done, %d given up, %d not begun; %llu primes\n",
+              cancel.stop_requested() ? "cancelled" : "finished", done, given_up, count - begun,
+              static_cast<unsigned long long>(primes));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  examples::check_count(argc, 2, "worker_pool [WORKERS [JOBS]]");
+  const int workers = examples::parse(argc, argv, 1, {"WORKERS", 1, 1000, 4});
+  const int jobs = examples::parse(argc, argv, 2, {"JOBS", 0, 1'000'000, 100});
+  gort::run(run_pool, workers, jobs);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "worker_pool: %s\n", error.what());
+  return 1;
+}

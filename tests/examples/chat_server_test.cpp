@@ -1,0 +1,244 @@
+// chat_server from outside: several clients, in every mood.
+#include <memory>
+#include <thread>
+
+#include "program.hpp"
+
+namespace example_tests {
+namespace {
+
+// One of them, by lines.
+class Chatter {
+ public:
+  explicit Chatter(uint16_t port, int receive_bytes = 0) : client_(port, receive_bytes) {}
+
+  bool say(const std::string& text) const { return client_.send(text + "\n"); }
+  bool say_bytes(const std::string& bytes) const { return client_.send(bytes); }
+  void finish() const { client_.finish(); }
+  void reset_at_end() const { client_.reset_at_end(); }
+
+  // The next line; "(end)" at the end of the stream.
+  std::string hear() {
+    size_t end = 0;
+    while ((end = heard_.find('\n')) == std::string::npos) {
+      const std::string more = client_.read_some();
+      if (more.empty()) return "(end)";
+      heard_ += more;
+    }
+    std::string line = heard_.substr(0, end);
+    heard_.erase(0, end + 1);
+    return line;
+  }
+  // Up to this line; false: it did not come.
+  bool hear_up_to(const std::string& line) {
+    for (std::string next; next != "(end)";) {
+      next = hear();
+      if (next == line) return true;
+    }
+    return false;
+  }
+
+ private:
+  Client client_;
+  std::string heard_;
+};
+
+class ChatServer : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(example("chat_server"))) GTEST_SKIP() << "not built";
+    server_ = std::make_unique<Program>("chat_server", std::vector<std::string>{"0"});
+    port_ = server_->port();
+    ASSERT_NE(port_, 0) << server_->errors;
+  }
+  // Whatever a test has done to it, the server ends by SIGTERM with status 0, and says nothing
+  // more.
+  void TearDown() override {
+    if (server_ == nullptr) return;
+    server_->signal(SIGTERM);
+    EXPECT_EQ(server_->wait(), 0);
+    EXPECT_EQ(server_->errors, "");
+    EXPECT_EQ(server_->output, "Chatting on 127.0.0.1:" + std::to_string(port_) + "\n");
+  }
+
+  // One who is there, and knows it.
+  std::unique_ptr<Chatter> enter(const std::string& name, int receive_bytes = 0) const {
+    auto chatter = std::make_unique<Chatter>(port_, receive_bytes);
+    EXPECT_TRUE(chatter->hear_up_to("* Your name?"));
+    chatter->say(name);
+    EXPECT_TRUE(chatter->hear_up_to("* " + name + " has come"));
+    return chatter;
+  }
+
+  std::unique_ptr<Program> server_;
+  uint16_t port_ = 0;
+};
+
+TEST_F(ChatServer, ClientsComeTalkAndLeave) {
+  auto ann = enter("ann");
+  auto bob = enter("bob");
+  EXPECT_EQ(ann->hear(), "* bob has come");
+  ann->say("Hello, bob.");
+  EXPECT_EQ(bob->hear(), "ann: Hello, bob.");
+  bob->say_bytes("Hel");
+  bob->say_bytes("lo, ann.\r\nYou here?\n\n");
+  EXPECT_EQ(ann->hear(), "bob: Hello, ann.");
+  EXPECT_EQ(ann->hear(), "bob: You here?");
+  EXPECT_EQ(ann->hear(), "bob: ");
+  bob->say_bytes("half a line is not said");
+  bob->finish();
+  EXPECT_EQ(ann->hear(), "* bob has left");
+  EXPECT_EQ(bob->hear(), "(end)") << "who speaks does not hear it again";
+}
+
+TEST_F(ChatServer, NamesAreTakenOnce) {
+  auto ann = enter("ann");
+  Chatter other(port_);
+  EXPECT_EQ(other.hear(), "* Your name?");
+  for (const char* name : {"ann", "", "\r"}) {
+    other.say(name);
+    EXPECT_EQ(other.hear(), "* Another name, please?");
+  }
+  other.say("ann2");
+  EXPECT_EQ(other.hear(), "* ann2 has come");
+  EXPECT_EQ(ann->hear(), "* ann2 has come");
+  ann.reset();
+  EXPECT_EQ(other.hear(), "* ann has left");
+  auto again = enter("ann");
+  EXPECT_EQ(other.hear(), "* ann has come");
+}
+
+TEST_F(ChatServer, LongLinesAreCutAndTerminalsAreSafe) {
+  auto ann = enter("ann");
+  auto bob = enter("bob");
+  bob->say(std::string(1200, 'b'));
+  bob->say("\x1b[2J\a\tred\x7f");
+  EXPECT_EQ(ann->hear(), "* bob has come");
+  EXPECT_EQ(ann->hear(), "bob: " + std::string(512, 'b'));
+  EXPECT_EQ(ann->hear(), "bob: " + std::string(512, 'b'));
+  EXPECT_EQ(ann->hear(), "bob: " + std::string(176, 'b'));
+  EXPECT_EQ(ann->hear(), "bob: ?[2J??red?");
+}
+
+TEST_F(ChatServer, AllHearTheSameInOneOrder) {
+  constexpr int kLines = 200;  // of each, fewer together than may lie in an outbox
+  const std::vector<std::string> names = {"ann", "bob", "cid"};
+  auto listener = enter("listener");
+  std::vector<std::unique_ptr<Chatter>> chatters;
+  for (const std::string& name : names) chatters.push_back(enter(name));
+  for (size_t i = 0; i < names.size(); ++i) {
+    EXPECT_TRUE(i + 1 == names.size() || chatters[i]->hear_up_to("* cid has come"));
+  }
+  ASSERT_TRUE(listener->hear_up_to("* cid has come"));
+  {
+    std::vector<std::jthread> threads;
+    for (auto& chatter : chatters) {
+      threads.emplace_back([&chatter] {
+        for (int i = 0; i < kLines; ++i) chatter->say(std::to_string(i));
+      });
+    }
+  }
+  std::vector<std::string> all;
+  while (all.size() < names.size() * kLines) {
+    all.push_back(listener->hear());
+    ASSERT_NE(all.back(), "(end)");
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    int mine = 0;
+    for (const std::string& line : all) {
+      if (line.starts_with(names[i] + ": ")) {
+        EXPECT_EQ(line, names[i] + ": " + std::to_string(mine++));
+      } else {
+        ASSERT_EQ(chatters[i]->hear(), line) << "as " << names[i] << " hears it";
+      }
+    }
+    EXPECT_EQ(mine, kLines);
+  }
+}
+
+// More than the kernel keeps for one who does not read; the others go on talking meanwhile, and
+// hear each other.
+TEST_F(ChatServer, WhoDoesNotReadHoldsUpNobody) {
+  constexpr int kLinesAtOnce = 100;
+  constexpr int kRoundsMax = 2000;
+  auto ann = enter("ann");
+  auto bob = enter("bob");
+  auto slow = enter("slow", 4096);
+  ASSERT_TRUE(bob->hear_up_to("* slow has come"));
+  ASSERT_TRUE(ann->hear_up_to("* slow has come"));
+  const std::string text(500, 'x');
+  bool gone = false;
+  for (int round = 0; !gone; ++round) {
+    ASSERT_LT(round, kRoundsMax);
+    for (int i = 0; i < kLinesAtOnce; ++i) ASSERT_TRUE(ann->say(text));
+    for (int i = 0; i < kLinesAtOnce;) {
+      const std::string line = bob->hear();
+      if (line == "ann: " + text) {
+        ++i;
+      } else {
+        ASSERT_TRUE(line == "* slow was too slow" || line == "* slow has left") << line;
+        gone = true;
+      }
+    }
+  }
+  ann->say("He is gone.");
+  EXPECT_EQ(bob->hear(), "ann: He is gone.");
+  while (slow->hear() != "(end)") {
+  }
+}
+
+TEST_F(ChatServer, WhoVanishesIsMissed) {
+  auto ann = enter("ann");
+  for (int i = 0; i < 20; ++i) {
+    auto bob = enter("bob");
+    EXPECT_EQ(ann->hear(), "* bob has come");
+    bob->say_bytes("I will be ba");
+    if (i % 2 == 0) bob->reset_at_end();
+    bob.reset();
+    EXPECT_EQ(ann->hear(), "* bob has left");
+    const Chatter nameless(port_);
+  }
+  auto cid = enter("cid");
+  EXPECT_EQ(ann->hear(), "* cid has come");
+}
+
+TEST_F(ChatServer, AtTheEndEverybodyHearsWhatWasSaid) {
+  constexpr int kLines = 50;
+  auto ann = enter("ann");
+  auto bob = enter("bob");
+  auto cid = enter("cid");
+  Chatter nameless(port_);
+  ASSERT_TRUE(nameless.hear_up_to("* Your name?"));
+  ASSERT_TRUE(bob->hear_up_to("* cid has come"));
+  ann->say_bytes("half a line\nand ");
+  for (int i = 0; i < kLines; ++i) bob->say(std::to_string(i));
+  ASSERT_TRUE(cid->hear_up_to("bob: " + std::to_string(kLines - 1)));
+  server_->signal(SIGTERM);
+  ASSERT_TRUE(ann->hear_up_to("bob: 0"));
+  for (int i = 1; i < kLines; ++i) EXPECT_EQ(ann->hear(), "bob: " + std::to_string(i));
+  for (Chatter* someone : {ann.get(), bob.get(), cid.get(), &nameless}) {
+    EXPECT_TRUE(someone->hear_up_to("* The server ends"));
+    EXPECT_EQ(someone->hear(), "(end)");
+  }
+}
+
+// It gives them some seconds, and then goes without their leave.
+TEST_F(ChatServer, EndsAlsoWithClientsWhoDoNot) {
+  auto ann = enter("ann");
+  auto stuck = enter("stuck", 4096);
+  const std::string text(500, 'x');
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(ann->say(text));
+  server_->signal(SIGINT);
+}
+
+TEST_F(ChatServer, SaysWhatIsWrongWithItsPort) {
+  Program wrong("chat_server", {"65536"});
+  EXPECT_EQ(wrong.wait(), 1);
+  EXPECT_EQ(wrong.errors, "chat_server: PORT must be a number from 0 to 65535, not '65536'\n");
+  Program second("chat_server", {std::to_string(port_)});
+  EXPECT_EQ(second.wait(), 1);
+  EXPECT_NE(second.errors.find("Address already in use"), std::string::npos) << second.errors;
+}
+
+}  // namespace
+}  // namespace example_tests
