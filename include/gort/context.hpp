@@ -56,6 +56,7 @@ struct context_value {
 // What a context's done() hands out: nothing, ever; it is closed.
 using done_receiver = receiver<std::monostate>;
 
+// A handle of a context; copies are handles of the same. What all have in common stands at the top of context.hpp.
 class GORT_API context {
  public:
   // The root: never ends, has no deadline and no values.
@@ -71,6 +72,7 @@ class GORT_API context {
   // Requested once it has ended. Of background(): never. Its callbacks run on whoever ends the context. Throws
   // std::bad_alloc.
   [[nodiscard]] std::stop_token stop_token() const;
+  // As stop_token(): what takes a token takes a context.
   // NOLINTNEXTLINE(google-explicit-constructor): what takes a token takes a context
   operator std::stop_token() const { return stop_token(); }
   // The earliest deadline, of its own and of its parents'.
@@ -111,8 +113,8 @@ class GORT_API cancel_function {
 
 // auto [ctx, cancel] = with_cancel(parent);
 struct context_and_cancel {
-  context ctx;
-  cancel_function cancel;
+  context ctx;             // the new one
+  cancel_function cancel;  // what ends it
 };
 
 namespace detail {
@@ -147,6 +149,7 @@ template <class Clock, class Duration>
                                                const std::chrono::time_point<Clock, Duration>& t) {
   return detail::context_make_until(parent, detail::steady_ns(t));
 }
+// The same, d from now.
 template <class Rep, class Period>
 [[nodiscard]] context_and_cancel with_timeout(const context& parent,
                                               const std::chrono::duration<Rep, Period>& d) {

@@ -30,6 +30,7 @@ enum class errc {
 
 // Their category, named "gort".
 GORT_API const std::error_category& error_category() noexcept;
+// By which an errc becomes a std::error_code.
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
   return {static_cast<int>(e), error_category()};
 }

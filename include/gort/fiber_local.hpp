@@ -79,6 +79,7 @@ class fiber_local {
     }
     return find_or_make();
   }
+  // Both of these are get().
   [[nodiscard]] T& operator*() const { return get(); }
   [[nodiscard]] T* operator->() const { return std::addressof(get()); }
 

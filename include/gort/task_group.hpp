@@ -28,6 +28,7 @@ namespace gort {
 // at once; one of them joins.
 class GORT_API task_group {
  public:
+  // Without tasks.
   task_group() noexcept : unwinding_(std::uncaught_exceptions()) {}
   // Waits for all tasks, whatever happens; while an exception passes by it asks them to stop first. A failure that nobody
   // has joined is dropped.
