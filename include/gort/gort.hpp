@@ -11,6 +11,7 @@
 #include "gort/mutex.hpp"
 #include "gort/net.hpp"
 #include "gort/os.hpp"
+#include "gort/os_thread.hpp"
 #include "gort/profile.hpp"
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"

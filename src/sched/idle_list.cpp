@@ -88,7 +88,7 @@ void hold(M* m, P* p) noexcept {
   // release: publishes the M itself to sysmon (PR5). unmodelled: no model makes an M that sysmon could see half.
   p->m.store(m, std::memory_order_release);
   p->ladder_at_ns = 0;
-  if (p->countdown == 0) p->countdown = 1;
+  if (p->countdown == 0 || m->bond == Bond::locked) p->countdown = 1;  // PR8
   wake_sysmon();
 }
 
