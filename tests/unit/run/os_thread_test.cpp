@@ -135,18 +135,31 @@ bool thread_is_there(pid_t tid) {
 TEST_P(OsThread, AThreadEndsWithItsLockedFiber) {
   const pid_t caller = gettid();
   in_fibers([caller] {
+    const os_thread_lock mine;  // so the others run elsewhere
     for (int i = 0; i < 20; ++i) {
       auto t = spawn([] {
-        // Not the thread of run().
-        blocking([] {});
         lock_os_thread();
         yield();
         return gettid();
       });
       const pid_t tid = t.get();
+      ASSERT_NE(tid, gettid());
       if (tid != caller) test::until([tid] { return !thread_is_there(tid); });
     }
+  });
+}
+
+TEST_P(OsThread, TheThreadOfRunServesOthersBehindALockedFiber) {
+  const pid_t caller = gettid();
+  in_fibers([caller] {
+    auto t = spawn([] {
+      lock_os_thread();
+      yield();
+      return gettid();
+    });
+    (void)t.get();
     EXPECT_TRUE(thread_is_there(caller));
+    for (int i = 0; i < 6; ++i) wait_in_some_way(i);
   });
 }
 
