@@ -77,6 +77,11 @@ bool until_reached(const std::chrono::time_point<Clock, Duration>& when, Wait&& 
 // std::this_thread::yield().
 GORT_API void yield() noexcept;
 
+// For loops that compute for long without waiting: lets other fibers run, if the runtime wants that, because some have waited for a
+// while. Costs a call and a look at a flag otherwise. A fiber that calls it often is not interrupted, which costs more, and gives way
+// even where GORT_DEBUG=asyncpreempt=0. Never throws. On a foreign thread: nothing.
+GORT_API void checkpoint() noexcept;
+
 // Sleeps at least until t, measured on the monotonic clock. A time in the past returns at once.
 // Throws gort::stopped if the fiber is asked to stop. On a foreign thread it blocks the thread.
 template <class Clock, class Duration>

@@ -17,6 +17,7 @@
 #include "gort/net.hpp"
 #include "gort/once.hpp"
 #include "gort/os.hpp"
+#include "gort/os_thread.hpp"
 #include "gort/profile.hpp"
 #include "gort/recursive_mutex.hpp"
 #include "gort/run.hpp"

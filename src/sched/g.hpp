@@ -100,8 +100,9 @@ struct alignas(64) G {
   void* payload = nullptr;
   Plain<void (*)(void*)> payload_destroy = nullptr;
   Atomic<uint32_t> refs{0};  // the running fiber, and a task handle if there is one
-  // The M on whose thread it was interrupted and goes on, or nullptr: any (PR1 in preempt.hpp).
+  // The M on whose thread it goes on, where it was interrupted or is locked to it, or nullptr: any (PR1 in preempt.hpp).
   Plain<M*> bound_to = nullptr;
+  uint32_t thread_locks = 0;       // lock_os_thread() calls; owner: the fiber itself (PR8)
   Atomic<Wait*> joiner{nullptr};   // B3 in spawn.cpp
   std::byte* stack_top = nullptr;  // end of the slot
   bool counted = false;         // in a `spawned` count since fiber_create() (threads without a P)

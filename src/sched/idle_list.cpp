@@ -108,7 +108,8 @@ void hold(M* m, P* p) noexcept {
   // release: publishes the M itself to sysmon (PR5). unmodelled: no model makes an M that sysmon could see half.
   p->m.store(m, std::memory_order_release);
   p->ladder_at_ns = 0;
-  if (p->countdown == 0 || procs_changed(sched(), *p)) p->countdown = 1;  // RP3
+  // RP3, PR8.
+  if (p->countdown == 0 || procs_changed(sched(), *p) || m->bond == Bond::locked) p->countdown = 1;
   wake_sysmon();
 }
 

@@ -16,6 +16,11 @@ void switch_final(M* m, G* from, G* to, After after) noexcept {
 
 void schedule_loop(M* m) noexcept {
   for (;;) {
+    if (__builtin_expect(m->bond != Bond::no, 0)) {
+      if (m->bond == Bond::over) return leave_with_thread(m);
+      switch_to(m, &m->g0, next_of_locked(m), nullptr, nullptr);
+      continue;
+    }
     G* g = std::exchange(m->found, nullptr);
     if (g == nullptr) g = find_runnable(m);
     if (g == nullptr) return;

@@ -29,6 +29,14 @@ enum class MSleep : uint8_t { awake, note, poller };
 //     taken -> no         the M, once it has a P again
 enum class Retake : uint8_t { no, asked, lent, taken };
 
+// Whether an M is one fiber's alone (PR8 in preempt.hpp). Owner: the M itself.
+//
+//     no -> locked    the fiber, by lock_os_thread()
+//     locked -> no    the fiber, by unlock_os_thread(); or its end, on the thread that called run()
+//     locked -> over  its end elsewhere: the thread ends
+//     over -> no      the M, which leaves its loop
+enum class Bond : uint8_t { no, locked, over };
+
 struct alignas(64) M {
   // Touched by every switch. Owner: the M itself.
   G* cur = nullptr;  // the G that runs on it, g0 included
@@ -41,7 +49,11 @@ struct alignas(64) M {
   // One more than its P's turns when somebody found its fiber too long at it and signals the M (PR6 in preempt.hpp).
   Atomic<uint64_t> kick{0};
   Atomic<uint64_t> kicked{0};  // the same, once the signal is here
-  G* found = nullptr;          // taken from a queue without being run: it is bound to another M
+  // Set to have a fiber that calls checkpoint() give way: others wait for its P (WA3 in watch.hpp).
+  Atomic<bool> yield_wanted{false};
+  Bond bond = Bond::no;
+  G* bonded = nullptr;  // whose it is, while it is locked
+  G* found = nullptr;   // taken from a queue without being run: it is bound to another M
   // What the far side of the next switch does for the G that was left.
   void (*after)(M*, G* left, void* arg) = nullptr;
   void* after_arg = nullptr;

@@ -54,6 +54,12 @@ void pull_here(M* m) noexcept {
   os::pull_here(m->os.place, m->os.tid.load(std::memory_order_relaxed));
 }
 
+// PR1, PR8: g was taken out of its queue, and goes on where it is bound to. What its M does with it is told by where that one stands:
+// it does not move until it has a P.
+void set_dispatched(G* g) noexcept {
+  if (static_cast<M*>(g->bound_to)->cur == g) set_state(g, GState::running);
+}
+
 // PR3: who goes on with the P, and how he sleeps.
 struct Heir {
   M* m = nullptr;
@@ -74,7 +80,7 @@ Heir find_heir(Sched& s, P* p, G* bound) noexcept GORT_REQUIRES(s.lock) {
   }
   if (bound != nullptr) {
     p->counters.switches.add();
-    set_state(bound, GState::running);
+    set_dispatched(bound);
     heir.m = bound->bound_to;
   }
   return heir;
@@ -119,13 +125,19 @@ void go_on_by(M* m, P* mine) noexcept {
 }
 
 // PR2. M's fiber is in line, bound to it.
-void sleep_for_p(M* m) noexcept {
+P* await_p(M* m) noexcept {
   m->note.sleep();
   os::settle_place(m->os.place);
   P* const mine = m->next_p;
   m->next_p = nullptr;
-  m->cur->bound_to = nullptr;
   hold(m, mine);
+  return mine;
+}
+
+// The same for one that was interrupted.
+void sleep_for_p(M* m) noexcept {
+  P* const mine = await_p(m);
+  if (m->bond == Bond::no) m->cur->bound_to = nullptr;
   go_on_by(m, mine);
 }
 
@@ -329,11 +341,64 @@ void dispatch_bound(M* m, G* g) noexcept {
 void give_to_bound(P* p, G* g) noexcept {
   p->counters.switches.add();
   if (p->countdown > 1) --p->countdown;
-  set_state(g, GState::running);
+  set_dispatched(g);
   p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   M* const to = g->bound_to;
   to->next_p = p;
   to->note.wake();
+}
+
+G* next_of_locked(M* m) noexcept {
+  Sched& s = sched();
+  if (m->p != nullptr && procs_changed(s, *m->p)) heed_changes(m);  // RP3
+  P* const p = m->p;
+  if (p != nullptr) {
+    wake_expired(p);
+    // Others' turn comes first where there are any (F1).
+    G* const g = s.globq_size() == 0 ? next_if_bound(s, p) : nullptr;
+    if (g == m->bonded && g != nullptr) {
+      p->counters.switches.add();
+      p->countdown = 1;
+      return g;
+    }
+    if (g != nullptr) {
+      dispatch_bound(m, g);
+    } else {
+      hand_off_p(m);
+    }
+  }
+  (void)await_p(m);
+  return m->bonded;
+}
+
+void lock_to_m(M* m) noexcept {
+  G* const g = m->cur;
+  if (g->thread_locks++ != 0) return;
+  g->bound_to = m;
+  m->bonded = g;
+  m->bond = Bond::locked;
+  if (m->p != nullptr) m->p->countdown = 1;
+}
+
+void unlock_from_m(M* m) noexcept {
+  G* const g = m->cur;
+  if (g->thread_locks == 0 || --g->thread_locks != 0) return;
+  g->bound_to = nullptr;
+  m->bonded = nullptr;
+  m->bond = Bond::no;
+}
+
+void end_lock(M* m, G* g) noexcept {
+  g->thread_locks = 0;
+  g->bound_to = nullptr;
+  m->bonded = nullptr;
+  m->bond = m == sched().main_m ? Bond::no : Bond::over;
+}
+
+void leave_with_thread(M* m) noexcept {
+  m->bond = Bond::no;
+  hand_off_p(m);
+  retire_m(m);
 }
 
 }  // namespace gort

@@ -20,6 +20,10 @@
 //   PR7  blocking() that finds nobody waiting for its P lends it: the M keeps it, but it counts as idle, and who needs an
 //        idle P takes it out of M::retake. The M takes it back by the same word before it uses it.
 //   PR4  Everything here may run in a handler: no malloc, no lock that a program can hold.
+//   PR8  A fiber that is locked to its M (M::bond) is bound to it all the time. It leaves its M by way of g0 alone: whenever
+//        the M gets a P, that one's countdown is set to its end, so that next_or_g0() finds no other fiber. On g0 the M gives
+//        the P away, to where it is used, and sleeps as PR2 says; the fiber is still runnable when it gets its turn, while an
+//        interrupted one is running by then. When a locked fiber ends its thread does, too.
 //   PR6  sysmon may ask a fiber to give way before its slice is over, for one whose time has come: it notes P's turns in
 //        M::kick, then signals the M. If P has moved on by then, the signal does nothing. It goes only to a thread that
 //        the kernel says is running, so that system calls of a program are not cut short.
@@ -49,6 +53,16 @@ void settle_retake(M* m) noexcept;
 // By sysmon: takes P from the M that holds it, if that is outside the runtime and the P has not moved since `turns`, and
 // gives it to an M that is idle, or makes it idle. True: done.
 bool retake(P* p, uint64_t turns) noexcept;
+
+// PR8, on g0 of an M that is locked to a fiber: the fiber, once it is its turn, with a P. Unless it comes next anyway, the M sleeps.
+[[nodiscard]] G* next_of_locked(M* m) noexcept;
+// PR8: the current fiber is locked to its M, or free again. In a region.
+void lock_to_m(M* m) noexcept;
+void unlock_from_m(M* m) noexcept;
+// PR8: on the far side of a locked fiber's last switch.
+void end_lock(M* m, G* g) noexcept;
+// PR8: on g0, where Bond::over: gives the P away. The thread ends behind it.
+void leave_with_thread(M* m) noexcept;
 
 // PR1: runs a fiber that is bound to another M, by giving that one the P. m is without one then.
 void dispatch_bound(M* m, G* g) noexcept;

@@ -130,6 +130,18 @@ bool retire_spares(int64_t now_ns) noexcept {
   return more;
 }
 
+void retire_m(M* m) noexcept {
+  Sched& s = sched();
+  {
+    LockGuard guard(s.lock);
+    ++s.m_gone;
+    if (s.tick_ns == 0) return;  // nobody waits for it before the runtime does (X3 in exit.cpp)
+    m->retired_link = s.retiring;
+    s.retiring = m;
+  }
+  s.spares_note.wake();
+}
+
 int start_spares() noexcept {
   return os::newosproc0(sched().spares_os, kStackBytes, spares_main, nullptr);
 }

@@ -29,6 +29,9 @@ void request_spares() noexcept;
 // SP2. By sysmon, at each of its looks. True: there is still something to retire later.
 [[nodiscard]] bool retire_spares(int64_t now_ns) noexcept;
 
+// SP3: the current M ends, on its own account, when it leaves its loop now. It holds no P.
+void retire_m(M* m) noexcept;
+
 // The thread, while preemption is on. 0 or -errno.
 [[nodiscard]] int start_spares() noexcept;
 void stop_spares() noexcept;

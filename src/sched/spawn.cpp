@@ -38,6 +38,7 @@
 #include "sched/loop.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
+#include "sched/preempt.hpp"
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
@@ -184,6 +185,7 @@ Birth count_spawn(G* g) noexcept {
 void end_after(M* m, G* g, void*) noexcept {
   sanitizer_fiber_end(g->sanitizer);
   set_state(g, GState::dead);
+  if (__builtin_expect(g->bound_to != nullptr, 0)) end_lock(m, g);
   drop_ref(g);
   chaos_point(ChaosPoint::fiber_dead);
   count_end(m->p);

@@ -66,6 +66,15 @@ Thread look_at_thread(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
   return before || now_ns - seen.since_ns >= kNowAndThenNs ? Thread::blocked : Thread::sleeps;
 }
 
+// WA3.
+void ask_to_yield(const P& p, const ProcWatch& seen, int64_t now_ns) noexcept {
+  if (now_ns - seen.since_ns < kWakeRunNs) return;
+  // acquire: pairs with hold() in idle_list.cpp. unmodelled: as there.
+  M* const m = p.m.load(std::memory_order_acquire);
+  // relaxed: a wish.
+  if (m != nullptr) m->yield_wanted.store(true, std::memory_order_relaxed);
+}
+
 enum class Due : uint8_t { others_wait, time_has_come };
 
 // WA1: others wait for this P. True: look again soon.
@@ -104,6 +113,7 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
     const bool same = same_fiber(p, of, now_ns);
     const bool waiting = holds_fibers(p);
     const bool wanted = waiting || global || p.id >= limit;  // RP1: it is to rest
+    const bool due = p.timers.next_when() <= now_ns;
     if (!same) {
       if (s.tick_ns != 0 && wanted) (void)look_at_thread(p, of, now_ns);
       continue;
@@ -115,10 +125,10 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
         seen = std::max(seen, Seen::passed_over);
       }
     }
+    if (wanted || due) ask_to_yield(p, of, now_ns);
     if (s.tick_ns == 0) continue;
     // relaxed: a look.
     if (p.m.load(std::memory_order_relaxed) != nullptr) seen = std::max(seen, Seen::long_turn);
-    const bool due = p.timers.next_when() <= now_ns;
     if (!wanted && !due) {
       if (now_ns - of.since_ns >= kBlockedAloneNs) take_from_blocked(p, of, now_ns);
       continue;

@@ -6,6 +6,9 @@
 //   WA2  Blocked means: the kernel says that the thread sleeps, at two looks in a row, or at one when the P has not moved for
 //        a millisecond: a client of a server on the same machine sleeps for moments, again and again, and uses no slice up.
 //        The thread's clock alone would not tell: a thread without a processor uses none.
+//   WA3  The fiber of such a P is also told that others wait (M::yield_wanted), with preemption or without: it hears of it
+//        where it calls checkpoint(), and gives way there by a switch, which costs a hundredth of an interruption. A word that
+//        comes late is heard by another fiber of the M, which gives way in vain.
 //
 // Owner of everything here: sysmon.
 #pragma once

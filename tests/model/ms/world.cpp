@@ -58,6 +58,7 @@ void MsFiber::run_on(M* m) {
   }
   if (over_) {
     set_state(&g_, GState::dead);
+    if (g_.bound_to != nullptr) end_lock(m, &g_);
     if (counted_) count_end(m->p);
     ended_.set();
   }
@@ -228,14 +229,20 @@ void MsWorld::end_run() {
 
 void schedule_loop(M* m) noexcept {
   for (;;) {
-    G* g = std::exchange(m->found, nullptr);
-    if (g == nullptr) g = find_runnable(m);
-    if (g == nullptr) return;
-    if (g->bound_to != nullptr) {
-      dispatch_bound(m, g);  // PR1
-      continue;
+    G* g;
+    if (m->bond != Bond::no) {
+      if (m->bond == Bond::over) return leave_with_thread(m);
+      g = next_of_locked(m);
+    } else {
+      g = std::exchange(m->found, nullptr);
+      if (g == nullptr) g = find_runnable(m);
+      if (g == nullptr) return;
+      if (g->bound_to != nullptr) {
+        dispatch_bound(m, g);  // PR1
+        continue;
+      }
+      m->p->counters.switches.add();
     }
-    m->p->counters.switches.add();
     do {
       m->cur = g;
       MsFiber::of(g).run_on(m);
