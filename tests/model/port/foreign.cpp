@@ -30,4 +30,9 @@ G* foreign_g() noexcept {
   return s.g;
 }
 
+G* current_g() noexcept {
+  const M* m = current_m();
+  return m != nullptr ? m->cur : foreign_g();
+}
+
 }  // namespace gort

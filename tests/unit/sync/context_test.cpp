@@ -205,7 +205,7 @@ TEST_P(Context, TimersGoWithTheirContexts) {
     const auto armed = [] {
       const Region in;
       uint32_t n = 0;
-      for (int i = 0; i < sched().nprocs; ++i) n += sched().procs[i].timers.size();
+      for (const P& p : sched().all_procs()) n += p.timers.size();
       return n;
     };
     const auto [root, cancel] = with_cancel(context::background());
