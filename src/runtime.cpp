@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -152,7 +151,10 @@ Number number_of_procs(const options& wish) {
 void make_procs(Sched& s, int n, Number number) GORT_NO_THREAD_SAFETY_ANALYSIS {
   s.procs_follow = number == Number::automatic;
   s.may_be_alone = !chaos_one_in(kNotAloneOneIn);
-  if (!init_procs(s, n, chaos() ? chaos_number() : random_seed())) throw std::bad_alloc();
+  if (!init_procs(s, n, chaos() ? chaos_number() : random_seed())) {
+    throw std::system_error(std::make_error_code(std::errc::not_enough_memory),
+                            "gort: no address space for the scheduler");
+  }
 }
 
 void choose_threads() {

@@ -15,12 +15,15 @@ namespace gort {
 //
 // On ordinary threads, which are their own, both do nothing. So does unlock_os_thread() where nothing is locked.
 GORT_API void lock_os_thread() noexcept;
+// Takes one lock_os_thread() back.
 GORT_API void unlock_os_thread() noexcept;
 
 // Locked as long as it lives. Ends on the fiber that has made it.
 class os_thread_lock {
  public:
+  // Calls lock_os_thread().
   os_thread_lock() noexcept { lock_os_thread(); }
+  // Calls unlock_os_thread().
   ~os_thread_lock() { unlock_os_thread(); }
   os_thread_lock(const os_thread_lock&) = delete;
   os_thread_lock& operator=(const os_thread_lock&) = delete;

@@ -113,7 +113,11 @@ bool fire_for_those_that_rest(Sched& s, int64_t now) noexcept {
 
 // An M that looks for work runs every P's expired timers, and sleeps as the poller.
 Seen look_after_timers(Sched& s, int64_t now) noexcept {
-  if (orphaned_timer(s) > now) return Seen::all_moves;
+  if (const int64_t due = orphaned_timer(s); due > now) {
+    if (due == kNever || !all_idle(s)) return Seen::all_moves;
+    wake_if_idle();  // a foreign thread has armed it while all were asleep: somebody becomes the poller
+    return Seen::passed_over;
+  }
   if (!a_p_is_idle(s)) return fire_for_those_that_rest(s, now) ? Seen::soon : Seen::all_moves;
   wake_if_idle();
   return Seen::passed_over;

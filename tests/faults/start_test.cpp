@@ -82,8 +82,14 @@ TEST_F(Start, WithoutAPoller) {
   EXPECT_NE(std::string(e.what()).find("gort: the poller"), std::string::npos) << e.what();
 }
 
-TEST_F(Start, WithoutAStack) {
+TEST_F(Start, WithoutPs) {
   const auto e = refusal({Call::map, always(), fail(ENOMEM)});
+  EXPECT_EQ(e.code(), std::errc::not_enough_memory);
+  EXPECT_NE(std::string(e.what()).find("scheduler"), std::string::npos) << e.what();
+}
+
+TEST_F(Start, WithoutAStack) {
+  const auto e = refusal({Call::map, from(2), fail(ENOMEM)});  // the first is for the Ps
   EXPECT_EQ(e.code(), std::errc::not_enough_memory);
   EXPECT_NE(std::string(e.what()).find("stack"), std::string::npos) << e.what();
 }
