@@ -74,6 +74,7 @@ void run_pool(int workers, int count) {
   // refers to, whatever is thrown.
   auto feeder = gort::spawn(feed, count, jobs, cancel.get_token());
   std::vector<gort::task<void>> pool;
+  pool.reserve(static_cast<size_t>(workers));
   for (int i = 0; i < workers; ++i) {
     pool.push_back(gort::spawn(work, jobs, results, cancel.get_token()));
   }
