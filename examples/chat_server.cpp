@@ -69,7 +69,8 @@ class Room {
       case Event::Kind::server_ends:
         tell("* The server ends");
         ended_ = true;
-        while (!clients_.empty()) remove(clients_.back());
+        for (const ClientPtr& each : clients_) each->outbox.close();
+        clients_.clear();
         break;
     }
   }
@@ -112,8 +113,8 @@ class Room {
   [[nodiscard]] bool is_here(const ClientPtr& client) const {
     return std::ranges::find(clients_, client) != clients_.end();
   }
-  // False: it is not here any more. By value: it may be the one in clients_.
-  bool remove(ClientPtr client) {
+  // False: it is not here any more.
+  bool remove(const ClientPtr& client) {
     if (std::erase(clients_, client) == 0) return false;
     client->outbox.close();
     return true;

@@ -30,11 +30,13 @@ struct Fork {
 };
 
 // Eats so many times, and says so after each.
-void dine(std::string name, int meals, Fork& low, Fork& high, gort::sender<std::string> news) {
+void dine(const std::string& name, int meals, Fork& low, Fork& high,
+          const gort::sender<std::string>& news) {
   for (int i = 1; i <= meals; ++i) {
     gort::sleep_for(1ms);  // thinks
     {
       const std::lock_guard first(low.held);
+      gort::yield();  // others are as quick: in the wrong order, this is where all would get stuck
       const std::lock_guard second(high.held);
       gort::sleep_for(1ms);  // eats
       ++low.meals;

@@ -1,12 +1,12 @@
 // worker_pool: a few fibers work off many jobs, until all are done or they are told to stop.
 //
-//     worker_pool [WORKERS [JOBS]]        4 and 100 if none are given
+//     worker_pool [WORKERS [JOBS [SIZE]]]        4, 100 and 20000 if none are given
 //
 //     feed --jobs--> worker, worker, worker... --results--> main
 //
-// A job counts the primes in a range of numbers. Ctrl-C or SIGTERM cancels: jobs that nobody has
-// begun stay undone, those under way are given up within a moment, and the last line says how many
-// of each there were. The exit status is 0 then, too.
+// A job counts the primes in a range of SIZE numbers. Ctrl-C or SIGTERM cancels: jobs that nobody
+// has begun stay undone, those under way are given up within a moment, and the last line says how
+// many of each there were. The exit status is 0 then, too.
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -20,7 +20,11 @@
 
 namespace {
 
-constexpr uint64_t kRange = 20'000;  // numbers in a job: some milliseconds
+struct Job {
+  int number;
+  uint64_t first;  // of the numbers to look at
+  uint64_t end;
+};
 
 struct Result {
   int job;
@@ -37,10 +41,9 @@ bool is_prime(uint64_t n) {
 
 // A fiber that computes is interrupted when others wait, but ended by nobody: it has to look
 // itself.
-std::optional<uint64_t> count_primes(int job, const std::stop_token& cancelled) {
-  const uint64_t first = static_cast<uint64_t>(job) * kRange;
+std::optional<uint64_t> count_primes(const Job& job, const std::stop_token& cancelled) {
   uint64_t primes = 0;
-  for (uint64_t n = first; n < first + kRange; ++n) {
+  for (uint64_t n = job.first; n < job.end; ++n) {
     if (cancelled.stop_requested()) return std::nullopt;
     if (is_prime(n)) ++primes;
   }
@@ -49,31 +52,34 @@ std::optional<uint64_t> count_primes(int job, const std::stop_token& cancelled) 
 
 // Offers the jobs, and returns how many have been taken. No job waits in the channel, which is
 // unbuffered: what was taken gets a result.
-int feed(int count, const gort::chan<int>& jobs, const std::stop_token& cancelled) {
+int feed(int count, int size, const gort::chan<Job>& jobs, const std::stop_token& cancelled) {
   int taken = 0;
   while (taken < count && !cancelled.stop_requested()) {
-    gort::select(gort::on_send(jobs, taken, [&] { ++taken; }), gort::on_stop(cancelled));
+    const uint64_t first = static_cast<uint64_t>(taken) * static_cast<uint64_t>(size);
+    const Job next{taken, first, first + static_cast<uint64_t>(size)};
+    gort::select(gort::on_send(jobs, next, [&] { ++taken; }), gort::on_stop(cancelled));
   }
   jobs.close();
   return taken;
 }
 
-void work(const gort::receiver<int>& jobs, const gort::sender<Result>& results,
+void work(const gort::receiver<Job>& jobs, const gort::sender<Result>& results,
           const std::stop_token& cancelled) {
-  for (const int job : jobs) results.send({job, count_primes(job, cancelled)});
+  for (const Job& job : jobs) results.send({job.number, count_primes(job, cancelled)});
 }
 
-void run_pool(int workers, int count) {
+void run_pool(int workers, int count, int size) {
   const gort::chan<int> signals(1);
   gort::signals::notify(signals, {SIGINT, SIGTERM});
   std::stop_source cancel;
-  const gort::chan<int> jobs;
+  const gort::chan<Job> jobs;
   const gort::chan<Result> results;
 
   // Tasks are joined where they go out of scope, the last one first. So none outlives what it
   // refers to, whatever is thrown.
-  auto feeder = gort::spawn(feed, count, jobs, cancel.get_token());
+  auto feeder = gort::spawn(feed, count, size, jobs, cancel.get_token());
   std::vector<gort::task<void>> pool;
+  pool.reserve(static_cast<size_t>(workers));
   for (int i = 0; i < workers; ++i) {
     pool.push_back(gort::spawn(work, jobs, results, cancel.get_token()));
   }
@@ -114,10 +120,11 @@ void run_pool(int workers, int count) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  examples::check_count(argc, 2, "worker_pool [WORKERS [JOBS]]");
+  examples::check_count(argc, 3, "worker_pool [WORKERS [JOBS [SIZE]]]");
   const int workers = examples::parse(argc, argv, 1, {"WORKERS", 1, 1000, 4});
   const int jobs = examples::parse(argc, argv, 2, {"JOBS", 0, 1'000'000, 100});
-  gort::run(run_pool, workers, jobs);
+  const int size = examples::parse(argc, argv, 3, {"SIZE", 1, 1'000'000'000, 20'000});
+  gort::run(run_pool, workers, jobs, size);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "worker_pool: %s\n", error.what());

@@ -81,7 +81,7 @@ class Program {
     return true;
   }
 
-  // Waits for the end; the exit status, or -1 if it was killed by a signal or did not end in time.
+  // Waits for the end, also again; the exit status, or -1 if it was killed by a signal or did not end in time.
   int wait() {
     while (read_more()) {
     }
@@ -89,9 +89,8 @@ class Program {
     // Under chaos gort itself says with which seed.
     constexpr std::string_view kSeed = "gort: chaos: seed ";
     if (errors.starts_with(kSeed)) errors.erase(0, errors.find('\n') + 1);
-    int status = 0;
-    ::waitpid(std::exchange(pid_, -1), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (pid_ > 0) ::waitpid(std::exchange(pid_, -1), &status_, 0);
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : -1;
   }
 
   // The port in "... 127.0.0.1:PORT", once it has been printed; 0: it was not.
@@ -126,6 +125,7 @@ class Program {
   }
 
   pid_t pid_ = -1;
+  int status_ = 0;  // once it has ended
   int out_ = -1;
   int err_ = -1;
   bool out_open_ = true;
