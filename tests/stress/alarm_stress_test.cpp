@@ -26,6 +26,8 @@ using TimePoint = steady_clock::time_point;
 class AlarmStress : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(AlarmStress);
 
+constexpr int kCallsMax = 100;
+
 microseconds soon(Random& random) {
   return microseconds(below(random, 200));
 }
@@ -129,13 +131,16 @@ TEST_P(AlarmStress, HandlesGoWhileTheyFire) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {
     const test::StressClock clock;
+    const auto witness = std::make_shared<int>(7);
     const auto use = [&](Random random) {
       while (clock.running()) {
         const auto tick = after(soon(random));
         const ticker k(1us + soon(random));
         auto t = std::make_unique<timer>(soon(random));
         const auto of_t = t->channel();
-        after_func(soon(random), [kept = std::make_unique<int>(7)] { EXPECT_EQ(*kept, 7); });
+        if (witness.use_count() < kCallsMax) {
+          after_func(soon(random), [witness] { EXPECT_EQ(*witness, 7); });
+        }
         switch (below(random, 4)) {
           case 0:
             (void)tick.recv();
@@ -180,7 +185,8 @@ TEST_P(AlarmStress, TheRuntimeEndsMeanwhile) {
             if (below(r, 2) == 0) spin_for(soon(r));
             (void)t.reset(1h);
             const auto tick = after(soon(r));
-            after_func(soon(r), [witness] {});
+            // Fibers that are on their way pile up where a sanitizer runs them.
+            if (witness.use_count() < kCallsMax) after_func(soon(r), [witness] {});
           }
         } catch (const std::logic_error&) {
           // It has ended.

@@ -58,7 +58,7 @@ void one_group(Random random) {
   try {
     std::optional<task_group> g(std::in_place);
     for (int i = 0; i < 8; ++i) {
-      g->spawn([&, r = Random(random())]() mutable {
+      g->spawn([&, i, r = Random(random())]() mutable {
         const auto counted = count();
         own->value = i;
         switch (below(r, 8)) {
