@@ -234,9 +234,11 @@ class [[nodiscard]] future : public detail::future_base<R> {
 
   // Waits; the value, or the exception. Once.
   R get() {
-    this->state_->wait();
+    detail::value_state<R>& state = *this->state_;
+    state.wait();
     const future last(std::move(*this));
-    [[maybe_unused]] auto& state = last.result();
+    // Moved: the promise has no part in it any more, whoever of the two ends first.
+    if (state.error) std::rethrow_exception(std::move(state.error));
     if constexpr (std::is_reference_v<R>) {
       return *state.value;
     } else if constexpr (!std::is_void_v<R>) {
