@@ -206,7 +206,8 @@ class func_timer {
 // Calls f() on a fiber of its own, d from now; d <= 0: at once. What escapes f is as in gort::go: gort::stopped ends the fiber, any
 // other exception the process. f is kept until the last handle and the last call are over; where the timer has not fired when
 // the runtime ends, it is destroyed then, by the thread that ends it. Where no stack is to be had for the fiber when its time has
-// come, it starts as soon as there is one. Throws as timer, and what moving f throws.
+// come, it starts as soon as there is one. Throws as timer, from a thread also once the main function has returned, as does
+// func_timer::reset(); and what moving f throws.
 template <class Rep, class Period, class F>
 func_timer after_func(const std::chrono::duration<Rep, Period>& d, F&& f) {
   using function = std::decay_t<F>;

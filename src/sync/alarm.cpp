@@ -199,6 +199,14 @@ void end_tick(ChanCompanion* c) noexcept {
   delete a;
 }
 
+// A thread that sets functions again and again would keep a runtime that is ending for ever, as one that spawns (census.hpp).
+bool may_set(const alarm* a, const Presence& here) noexcept {
+  if (!here.runtime_lives()) return false;
+  if (a->channel != nullptr || current_m() != nullptr) return true;
+  // relaxed: it hears of it soon enough.
+  return sched().phase.load(std::memory_order_relaxed) == Phase::running;
+}
+
 }  // namespace
 
 tick_alarm tick_alarm_make(int64_t when_ns, int64_t period_ns) {
@@ -264,10 +272,11 @@ bool alarm_stop(alarm* a) noexcept {
 bool alarm_reset(alarm* a, int64_t when_ns, int64_t period_ns) {
   Region in;
   const Presence here;
-  if (!here.runtime_lives()) {
+  if (!may_set(a, here)) {
     in.leave();
     throw std::logic_error(
-        "gort: no runtime is alive to look after a timer (start one with gort::run)");
+        "gort: no runtime is alive to look after a timer (start one with gort::run), or it is "
+        "ending");
   }
   const G* armer = current_fiber();
   const bool at_once = when_ns <= os::nanotime();
