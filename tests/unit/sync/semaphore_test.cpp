@@ -168,7 +168,7 @@ TEST_P(Semaphore, MayBeDestroyedByWhoAcquires) {
 }
 
 TEST_P(Semaphore, LimitsHowManyAreInside) {
-  in_fibers([this] {
+  in_fibers([] {
     std::atomic<int> inside{0};
     std::atomic<int> most{0};
     const auto work = [&] {

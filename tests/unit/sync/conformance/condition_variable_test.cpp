@@ -1,6 +1,7 @@
 // What the standard says of condition_variable and condition_variable_any.
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <stop_token>
 
 #include "sync/conformance/crew.hpp"
@@ -35,8 +36,8 @@ class Condition : public Suite<C> {
 using ConditionTypes =
     Types<Case<Plain, Way::fibers>, Case<Plain, Way::threads>, Case<Plain, Way::mixed>,
           Case<Any, Way::fibers>, Case<Any, Way::threads>, Case<Any, Way::mixed>,
-          Case<AnyShared, Way::mixed>, Case<AnyBare, Way::mixed>, Case<StdPlain, Way::threads>,
-          Case<StdAny, Way::threads>>;
+          Case<AnyShared, Way::mixed>, Case<AnyBare, Way::mixed>, Standard<StdPlain>,
+          Standard<StdAny>>;
 TYPED_TEST_SUITE(Condition, ConditionTypes);
 
 TYPED_TEST(Condition, HasTheStandardsForm) {
@@ -244,9 +245,11 @@ TYPED_TEST(Condition, MayBeDestroyedBehindTheNotification) {
 
 template <class C>
 class ConditionAny : public Condition<C> {};
-using ConditionAnyTypes = Types<Case<Any, Way::fibers>, Case<Any, Way::threads>,
-                                Case<Any, Way::mixed>, Case<StdAny, Way::threads>>;
+using ConditionAnyTypes =
+    Types<Case<Any, Way::fibers>, Case<Any, Way::threads>, Case<Any, Way::mixed>, Standard<StdAny>>;
 TYPED_TEST_SUITE(ConditionAny, ConditionAnyTypes);
+
+// Sources of tokens stand on the heap: g++ 12 takes their constructor for a read, with AddressSanitizer.
 
 // Counts what is asked of it.
 template <class Mutex>
@@ -300,7 +303,7 @@ TYPED_TEST(ConditionAny, ATokenEndsAWait) {
     typename TestFixture::mutex m;
     typename TestFixture::condition c;
     for (int round = 0; round < 20; ++round) {
-      std::stop_source source;
+      const auto source = std::make_unique<std::stop_source>();
       int waiting = 0;
       typename TestFixture::crew crew;
       for (int i = 0; i < 3; ++i) {
@@ -308,7 +311,7 @@ TYPED_TEST(ConditionAny, ATokenEndsAWait) {
           typename TestFixture::lock lock(m);
           ++waiting;
           const auto never = [] { return false; };
-          const auto token = source.get_token();
+          const auto token = source->get_token();
           if (i == 0) {
             EXPECT_FALSE(c.wait(lock, token, never));
           } else if (i == 1) {
@@ -326,7 +329,7 @@ TYPED_TEST(ConditionAny, ATokenEndsAWait) {
           return waiting == 3;
         });
       }
-      source.request_stop();
+      source->request_stop();
       crew.join();
     }
   });
@@ -336,25 +339,25 @@ TYPED_TEST(ConditionAny, ARequestOfAnotherTokenDoesNot) {
   TestFixture::in_crew([] {
     typename TestFixture::mutex m;
     typename TestFixture::condition c;
-    std::stop_source source;
-    std::stop_source other;
+    const auto source = std::make_unique<std::stop_source>();
+    const auto other = std::make_unique<std::stop_source>();
     bool go = false;
     bool waiting = false;
     typename TestFixture::crew crew;
     crew.start([&] {
       typename TestFixture::lock lock(m);
       waiting = true;
-      EXPECT_TRUE(c.wait(lock, source.get_token(), [&] { return go; }));
+      EXPECT_TRUE(c.wait(lock, source->get_token(), [&] { return go; }));
     });
     crew.start([&] {
       typename TestFixture::lock lock(m);
-      EXPECT_FALSE(c.wait(lock, other.get_token(), [] { return false; }));
+      EXPECT_FALSE(c.wait(lock, other->get_token(), [] { return false; }));
     });
     until([&] {
       typename TestFixture::lock lock(m);
       return waiting;
     });
-    other.request_stop();
+    other->request_stop();
     {
       typename TestFixture::lock lock(m);
       go = true;
@@ -368,19 +371,19 @@ TYPED_TEST(ConditionAny, WithATokenThePredicateHasTheLastWord) {
     typename TestFixture::mutex m;
     typename TestFixture::condition c;
     typename TestFixture::lock lock(m);
-    std::stop_source source;
+    const auto source = std::make_unique<std::stop_source>();
     const auto never = [] { return false; };
     const auto always = [] { return true; };
     EXPECT_TRUE(c.wait(lock, std::stop_token(), always));
     EXPECT_FALSE(c.wait_for(lock, std::stop_token(), 1ms, never));
-    EXPECT_FALSE(c.wait_for(lock, source.get_token(), 1ms, never));
+    EXPECT_FALSE(c.wait_for(lock, source->get_token(), 1ms, never));
     EXPECT_FALSE(
-        c.wait_until(lock, source.get_token(), std::chrono::steady_clock::now() - 1h, never));
-    source.request_stop();
-    EXPECT_TRUE(c.wait(lock, source.get_token(), always));
-    EXPECT_FALSE(c.wait(lock, source.get_token(), never));
-    EXPECT_TRUE(c.wait_for(lock, source.get_token(), 1h, always));
-    EXPECT_FALSE(c.wait_for(lock, source.get_token(), 1h, never));
+        c.wait_until(lock, source->get_token(), std::chrono::steady_clock::now() - 1h, never));
+    source->request_stop();
+    EXPECT_TRUE(c.wait(lock, source->get_token(), always));
+    EXPECT_FALSE(c.wait(lock, source->get_token(), never));
+    EXPECT_TRUE(c.wait_for(lock, source->get_token(), 1h, always));
+    EXPECT_FALSE(c.wait_for(lock, source->get_token(), 1h, never));
     EXPECT_TRUE(lock.owns_lock());
   });
 }

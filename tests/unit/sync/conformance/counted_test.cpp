@@ -41,8 +41,8 @@ struct Std {
 
 template <class C>
 class Counted : public Suite<C> {};
-using CountedTypes = Types<Case<Gort, Way::fibers>, Case<Gort, Way::threads>,
-                           Case<Gort, Way::mixed>, Case<Std, Way::threads>>;
+using CountedTypes =
+    Types<Case<Gort, Way::fibers>, Case<Gort, Way::threads>, Case<Gort, Way::mixed>, Standard<Std>>;
 TYPED_TEST_SUITE(Counted, CountedTypes);
 
 TYPED_TEST(Counted, HaveTheStandardsForm) {

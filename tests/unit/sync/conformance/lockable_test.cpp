@@ -12,20 +12,18 @@ using namespace std::chrono_literals;
 
 template <class C>
 class Lockable : public Suite<C> {};
-using LockableTypes =
-    Types<Case<gort::mutex, Way::fibers>, Case<gort::mutex, Way::threads>,
-          Case<gort::mutex, Way::mixed>, Case<gort::timed_mutex, Way::fibers>,
-          Case<gort::timed_mutex, Way::threads>, Case<gort::timed_mutex, Way::mixed>,
-          Case<gort::recursive_mutex, Way::fibers>, Case<gort::recursive_mutex, Way::threads>,
-          Case<gort::recursive_mutex, Way::mixed>, Case<gort::recursive_timed_mutex, Way::fibers>,
-          Case<gort::recursive_timed_mutex, Way::threads>,
-          Case<gort::recursive_timed_mutex, Way::mixed>, Case<gort::shared_mutex, Way::fibers>,
-          Case<gort::shared_mutex, Way::threads>, Case<gort::shared_mutex, Way::mixed>,
-          Case<gort::shared_timed_mutex, Way::fibers>, Case<gort::shared_timed_mutex, Way::threads>,
-          Case<gort::shared_timed_mutex, Way::mixed>, Case<std::mutex, Way::threads>,
-          Case<std::timed_mutex, Way::threads>, Case<std::recursive_mutex, Way::threads>,
-          Case<std::recursive_timed_mutex, Way::threads>, Case<std::shared_mutex, Way::threads>,
-          Case<std::shared_timed_mutex, Way::threads>>;
+using LockableTypes = Types<
+    Case<gort::mutex, Way::fibers>, Case<gort::mutex, Way::threads>, Case<gort::mutex, Way::mixed>,
+    Case<gort::timed_mutex, Way::fibers>, Case<gort::timed_mutex, Way::threads>,
+    Case<gort::timed_mutex, Way::mixed>, Case<gort::recursive_mutex, Way::fibers>,
+    Case<gort::recursive_mutex, Way::threads>, Case<gort::recursive_mutex, Way::mixed>,
+    Case<gort::recursive_timed_mutex, Way::fibers>, Case<gort::recursive_timed_mutex, Way::threads>,
+    Case<gort::recursive_timed_mutex, Way::mixed>, Case<gort::shared_mutex, Way::fibers>,
+    Case<gort::shared_mutex, Way::threads>, Case<gort::shared_mutex, Way::mixed>,
+    Case<gort::shared_timed_mutex, Way::fibers>, Case<gort::shared_timed_mutex, Way::threads>,
+    Case<gort::shared_timed_mutex, Way::mixed>, Standard<std::mutex>, Standard<std::timed_mutex>,
+    Standard<std::recursive_mutex>, Standard<std::recursive_timed_mutex>,
+    Standard<std::shared_mutex>, Standard<std::shared_timed_mutex>>;
 TYPED_TEST_SUITE(Lockable, LockableTypes);
 
 template <class T>

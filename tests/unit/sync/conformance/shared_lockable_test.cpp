@@ -15,7 +15,7 @@ using SharedLockableTypes =
     Types<Case<gort::shared_mutex, Way::fibers>, Case<gort::shared_mutex, Way::threads>,
           Case<gort::shared_mutex, Way::mixed>, Case<gort::shared_timed_mutex, Way::fibers>,
           Case<gort::shared_timed_mutex, Way::threads>, Case<gort::shared_timed_mutex, Way::mixed>,
-          Case<std::shared_mutex, Way::threads>, Case<std::shared_timed_mutex, Way::threads>>;
+          Standard<std::shared_mutex>, Standard<std::shared_timed_mutex>>;
 TYPED_TEST_SUITE(SharedLockable, SharedLockableTypes);
 
 TYPED_TEST(SharedLockable, ReadersShareItAndKeepWritersOut) {
@@ -187,7 +187,7 @@ template <class C>
 class SharedTimedLockable : public Suite<C> {};
 using SharedTimedTypes =
     Types<Case<gort::shared_timed_mutex, Way::fibers>, Case<gort::shared_timed_mutex, Way::threads>,
-          Case<gort::shared_timed_mutex, Way::mixed>, Case<std::shared_timed_mutex, Way::threads>>;
+          Case<gort::shared_timed_mutex, Way::mixed>, Standard<std::shared_timed_mutex>>;
 TYPED_TEST_SUITE(SharedTimedLockable, SharedTimedTypes);
 
 TYPED_TEST(SharedTimedLockable, LimitsPassWhileAnotherWrites) {

@@ -10,13 +10,14 @@ using namespace std::chrono_literals;
 
 template <class C>
 class TimedLockable : public Suite<C> {};
-using TimedLockableTypes = Types<
-    Case<gort::timed_mutex, Way::fibers>, Case<gort::timed_mutex, Way::threads>,
-    Case<gort::timed_mutex, Way::mixed>, Case<gort::recursive_timed_mutex, Way::fibers>,
-    Case<gort::recursive_timed_mutex, Way::threads>, Case<gort::recursive_timed_mutex, Way::mixed>,
-    Case<gort::shared_timed_mutex, Way::fibers>, Case<gort::shared_timed_mutex, Way::threads>,
-    Case<gort::shared_timed_mutex, Way::mixed>, Case<std::timed_mutex, Way::threads>,
-    Case<std::recursive_timed_mutex, Way::threads>, Case<std::shared_timed_mutex, Way::threads>>;
+using TimedLockableTypes =
+    Types<Case<gort::timed_mutex, Way::fibers>, Case<gort::timed_mutex, Way::threads>,
+          Case<gort::timed_mutex, Way::mixed>, Case<gort::recursive_timed_mutex, Way::fibers>,
+          Case<gort::recursive_timed_mutex, Way::threads>,
+          Case<gort::recursive_timed_mutex, Way::mixed>,
+          Case<gort::shared_timed_mutex, Way::fibers>, Case<gort::shared_timed_mutex, Way::threads>,
+          Case<gort::shared_timed_mutex, Way::mixed>, Standard<std::timed_mutex>,
+          Standard<std::recursive_timed_mutex>, Standard<std::shared_timed_mutex>>;
 TYPED_TEST_SUITE(TimedLockable, TimedLockableTypes);
 
 TYPED_TEST(TimedLockable, LimitsPassWhileAnotherHasIt) {
