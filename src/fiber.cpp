@@ -6,9 +6,7 @@
 #include "gort/blocking.hpp"
 #include "gort/detail/fiber.hpp"
 #include "gort/errors.hpp"
-#include "gort/os_thread.hpp"
 #include "sched/park.hpp"
-#include "sched/preempt.hpp"
 #include "sched/stop.hpp"
 #include "sched/syscall.hpp"
 #include "sched/timer.hpp"
@@ -61,16 +59,6 @@ void checkpoint() noexcept {
   if (m == nullptr || __builtin_expect(!m->yield_wanted.load(std::memory_order_relaxed), 1)) return;
   m->yield_wanted.store(false, std::memory_order_relaxed);
   yield();
-}
-
-void lock_os_thread() noexcept {
-  const Region in;
-  if (current_fiber() != nullptr) lock_to_m(current_m());
-}
-
-void unlock_os_thread() noexcept {
-  const Region in;
-  if (current_fiber() != nullptr) unlock_from_m(current_m());
 }
 
 namespace detail {

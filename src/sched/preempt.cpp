@@ -371,30 +371,6 @@ G* next_of_locked(M* m) noexcept {
   return m->bonded;
 }
 
-void lock_to_m(M* m) noexcept {
-  G* const g = m->cur;
-  if (g->thread_locks++ != 0) return;
-  g->bound_to = m;
-  m->bonded = g;
-  m->bond = Bond::locked;
-  if (m->p != nullptr) m->p->countdown = 1;
-}
-
-void unlock_from_m(M* m) noexcept {
-  G* const g = m->cur;
-  if (g->thread_locks == 0 || --g->thread_locks != 0) return;
-  g->bound_to = nullptr;
-  m->bonded = nullptr;
-  m->bond = Bond::no;
-}
-
-void end_lock(M* m, G* g) noexcept {
-  g->thread_locks = 0;
-  g->bound_to = nullptr;
-  m->bonded = nullptr;
-  m->bond = m == sched().main_m ? Bond::no : Bond::over;
-}
-
 void leave_with_thread(M* m) noexcept {
   m->bond = Bond::no;
   hand_off_p(m);

@@ -40,11 +40,11 @@ void spin_for(microseconds d) {
 
 // AL1: by one owner, who counts.
 void set_and_stop(Random random, const test::StressClock& clock) {
+  TimePoint earliest = steady_clock::now();
   const timer t(soon(random));
   int set = 1;
   int taken = 0;
   int stopped_in_time = 0;
-  TimePoint earliest = steady_clock::now() - 200us;
   TimePoint tick;
   while (clock.running()) {
     if (below(random, 2) == 0) spin_for(soon(random));

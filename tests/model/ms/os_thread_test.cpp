@@ -88,10 +88,13 @@ void gives_way() {
   MsWorld world(1);
   begin();
   var<int> of_the_p;
-  MsFiber b([&] {
+  const auto other = [&] {
     check_free();
     of_the_p = of_the_p + 1;
-  });
+    current_m()->p->countdown = 10;  // the P's next turns are no ladder's
+  };
+  MsFiber b(other);
+  MsFiber c(other);
   MsFiber a([&] {
     M* const mine = current_m();
     lock_to_m(mine);
@@ -100,7 +103,10 @@ void gives_way() {
     for (int i = 0; i < 2; ++i) {
       yield_fiber();
       check(current_m() == mine, "PR8: on its own M");
+      if (i == 0) ready(c.g());
     }
+    yield_fiber();
+    check(current_m() == mine, "PR8: on its own M");
     of_the_p = of_the_p + 1;
     unlock_from_m(mine);
   });
@@ -109,7 +115,8 @@ void gives_way() {
   world.add_spare();
   a.join();
   b.join();
-  check(of_the_p == 3, "each has had the P in turn");
+  c.join();
+  check(of_the_p == 4, "each has had the P in turn");
   world.finish();
 }
 

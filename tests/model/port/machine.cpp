@@ -170,11 +170,4 @@ long fd_write(int, const void*, size_t n) noexcept {
 
 }  // namespace os
 
-// PR8 is for the models whose Ms go round (ms/os_thread_test.cpp).
-void lock_to_m(M*) noexcept {
-  model::check(false, "no fiber is locked to its thread here");
-}
-void unlock_from_m(M*) noexcept {}
-void end_lock(M*, G*) noexcept {}
-
 }  // namespace gort
