@@ -13,6 +13,9 @@
 //
 //   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle, under Sched::lock. Getting
 //       a P: idle_p_count falls, under the lock or seq_cst, then look at sysmon_asleep. One sees the other.
+//   Y2  The same for a timer that is armed by a thread without a P, which goes round by no M: the timer, a fence (timer_add),
+//       then a look at sysmon_asleep; sysmon_asleep, a fence, then a look at the timers (unattended). Who is woken, or sees
+//       it, wakes an M that becomes the poller.
 #include "sched/sysmon.hpp"
 
 #include <algorithm>
@@ -180,6 +183,7 @@ void sleep_deep(Sched& s, int64_t most_ns) noexcept {
   for (;;) {
     // Y1, at every turn: who ended the last sleep has taken the flag back. modelled in SparesModel.
     s.sysmon_asleep.store(true, std::memory_order_seq_cst);
+    Mem::fence(std::memory_order_seq_cst);  // seq_cst: Y2
     chaos_point(ChaosPoint::sysmon_falling_asleep);
     if (Mem::recheck(!all_idle(s))) break;
     if (Mem::recheck(unattended(s))) break;  // I8

@@ -55,8 +55,7 @@ void timer_add(P* p, Timer* t) noexcept {
   Mem::fence(std::memory_order_seq_cst);
   // relaxed: behind the fence.
   if (when < s.poll_until_ns.load(std::memory_order_relaxed)) netpoll_break();
-  // An M with a P looks at timers before it sleeps. Who has none may have come while all are asleep, sysmon too (Y1,
-  // with unattended() in sysmon.cpp).
+  // Y2 in sysmon.cpp; an M with a P looks at timers before it sleeps.
   if (const M* m = current_m(); m == nullptr || m->p == nullptr) wake_sysmon();
 }
 

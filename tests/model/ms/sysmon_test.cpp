@@ -137,6 +137,25 @@ void timer_while_busy() {
   world.finish();
 }
 
+// Y2: a thread without a P arms a timer while the M and sysmon sleep, or are about to.
+void foreign_timer_meets_sleep() {
+  MsWorld world(1);
+  ModelKernel::pass_until(kLongIdleNs);
+  Event fired;
+  Timer timer;
+  timer.when_ns = 2 * kLongIdleNs;
+  timer.arg = &fired;
+  timer.fire = [](Timer* t) noexcept -> G* {
+    static_cast<Event*>(t->arg)->set();
+    return nullptr;
+  };
+  world.start();
+  world.start_sysmon();
+  timer_add(timer_home(), &timer);
+  fired.wait();
+  world.finish();
+}
+
 // I8, Y1: no thread is to be had when a fiber blocks its own; what its P holds is found when there is one again,
 // although every M may be inside blocking() by then.
 void refused_hand_off() {
@@ -202,6 +221,9 @@ TEST(SysmonModel, DescriptorWhileBusy) {
 TEST(SysmonModel, TimerWhileBusy) {
   expect_right_so_far(timer_while_busy, 10'000);
 }
+TEST(SysmonModel, ForeignTimerMeetsSleep) {
+  expect_right_so_far(foreign_timer_meets_sleep, 10'000);
+}
 TEST(SysmonModel, RefusedHandOff) {
   expect_right_so_far(refused_hand_off, 10'000);
 }
@@ -210,8 +232,9 @@ TEST(SysmonModel, RefusedForeignReady) {
 }
 TEST(SysmonModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p : {work_meets_sleep, work_behind_sleep, end_meets_sleep, descriptor_while_busy,
-                        timer_while_busy, refused_hand_off, refused_foreign_ready}) {
+  for (const auto& p :
+       {work_meets_sleep, work_behind_sleep, end_meets_sleep, descriptor_while_busy,
+        timer_while_busy, foreign_timer_meets_sleep, refused_hand_off, refused_foreign_ready}) {
     programs.push_back({{.random_runs = 2'000}, p});
   }
   programs.push_back({{.random_runs = 20'000}, refused_hand_off});
