@@ -108,8 +108,8 @@ GORT_API std::string name();
 // Names it; copied, cut at 31 bytes. No effect outside fibers.
 GORT_API void name(std::string_view text) noexcept;
 // A token that is requested when the fiber is asked to stop. Outside fibers: one that never is. Its
-// callbacks run on whoever asks, and must not wait: who ends one meanwhile blocks its thread until it
-// has returned.
+// callbacks run on whoever asks, or on the fiber itself before gort::stopped is thrown, and must not
+// wait, for a lock either: who ends one meanwhile blocks its thread until it has returned.
 GORT_API std::stop_token stop_token();
 
 }  // namespace this_fiber

@@ -77,7 +77,9 @@ inline void chaos_preempt() noexcept {
 // Marks the request as delivered and throws gort::stopped.
 [[noreturn]] void deliver_stop();
 
-// Marks it and reports, for callers that clean up first.
+// Marks it, for callers that clean up first.
 void mark_stop_delivered() noexcept;
+// Part of the delivery, outside regions: who is told that he is to stop does not find his token unasked. Runs its callbacks.
+void ask_own_token() noexcept;
 
 }  // namespace gort

@@ -198,7 +198,13 @@ void mark_stop_delivered() noexcept {
 void deliver_stop() {
   mark_stop_delivered();
   leave_region();
+  ask_own_token();
   throw stopped();
+}
+
+void ask_own_token() noexcept {
+  // The requester ends the wait before it asks the source, and may not have come so far.
+  if (G* const g = current_fiber(); g != nullptr) source_of(g).request_stop();
 }
 
 }  // namespace gort

@@ -52,7 +52,7 @@ any_wait::~any_wait() {
 }
 
 any_wait::outcome any_wait::sleep(int64_t until_ns) noexcept {
-  const Region in;
+  Region in;
   chaos_point(ChaosPoint::cv_queued);
   record& w = self();
   if (lacks_p()) reenter_from_blocking();
@@ -66,8 +66,10 @@ any_wait::outcome any_wait::sleep(int64_t until_ns) noexcept {
     case WakeCause::timeout:
       return outcome::timeout;
     case WakeCause::stopped:
-      // Now: the lock that follows may be one that a request ends, too.
+      // Now: the lock that follows may be one that a request ends, too, and one that a callback takes.
       mark_stop_delivered();
+      in.leave();
+      ask_own_token();
       return outcome::stopped;
     default:
       return outcome::woken;

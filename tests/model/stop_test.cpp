@@ -106,6 +106,26 @@ void more_tokens_than_room() {
   check(calls == 3, "each callback runs once");
 }
 
+// Who is told of a request finds his token asked, whoever of the two that ask comes first.
+void token_of_who_is_told() {
+  ModelRuntime runtime(2);
+  Event over;
+  int calls = 0;
+  task<void> t = spawn(kOn1, [&](const std::stop_token& token) {
+    const Callback callback(token, [&] { ++calls; });
+    try {
+      detail::sleep_until_ns(kNever - 1);
+    } catch (const stopped&) {
+      check(token.stop_requested(), "the token knows of the request");
+    }
+    over.set();
+  });
+  t.request_stop();
+  over.wait();
+  t.detach();
+  check(calls == 1, "a callback runs once");
+}
+
 // W1: the callback closes the channel that the fiber waits for, and the request itself ends the same wait.
 void callback_meets_the_wait() {
   ModelRuntime runtime(2);
@@ -171,13 +191,17 @@ TEST(StopModel, MoreTokensThanRoom) {
 TEST(StopModel, CallbackMeetsTheWait) {
   expect_right_at_random(callback_meets_the_wait);
 }
+TEST(StopModel, TokenOfWhoIsTold) {
+  expect_right_at_random(token_of_who_is_told);
+}
 TEST(StopModel, TokenOutlivesItsFiber) {
   expect_right_at_random(token_outlives_its_fiber);
 }
 TEST(StopModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p : {token_while_all_stop, callback_ends_a_wait, callback_and_all_stop,
-                        callback_meets_the_wait, token_outlives_its_fiber, more_tokens_than_room}) {
+  for (const auto& p :
+       {token_while_all_stop, callback_ends_a_wait, callback_and_all_stop, callback_meets_the_wait,
+        token_outlives_its_fiber, more_tokens_than_room, token_of_who_is_told}) {
     programs.push_back({{.random_runs = 300}, p});
   }
   expect_mutants_die({"stop.cpp", "chan.cpp"}, programs);
