@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
-#include <set>
 #include <vector>
 
 #include "gort/blocking.hpp"
@@ -14,6 +13,7 @@
 #include "gort/os_thread.hpp"
 #include "gort/spawn.hpp"
 #include "support/scheduler_test.hpp"
+#include "support/thread_owners.hpp"
 
 namespace gort {
 namespace {
@@ -25,27 +25,6 @@ using test::Random;
 
 class OsThreadStress : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(OsThreadStress);
-
-// Whose each thread is. A thread that has ended with its fiber may come again under its number.
-class Owners {
- public:
-  void locked() {
-    const std::lock_guard guard(m_);
-    EXPECT_TRUE(locked_.insert(gettid()).second) << "the thread is another fiber's";
-  }
-  void unlocked() {
-    const std::lock_guard guard(m_);
-    locked_.erase(gettid());
-  }
-  void expect_free() {
-    const std::lock_guard guard(m_);
-    EXPECT_EQ(locked_.count(gettid()), 0U) << "the thread is another fiber's";
-  }
-
- private:
-  std::mutex m_;
-  std::set<pid_t> locked_;
-};
 
 void pause_for(microseconds d) {
   const auto end = std::chrono::steady_clock::now() + d;
@@ -85,7 +64,7 @@ TEST_P(OsThreadStress, EachHasItsThreadAlone) {
   in_fibers(options{.procs = nprocs(), .slice = 500us}, [seed] {
     Random random(seed);
     const test::StressClock clock;
-    Owners owners;
+    test::ThreadOwners owners;
     const chan<int> c;
     mutex m;
     const auto body = [&](Random r) {

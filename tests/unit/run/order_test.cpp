@@ -13,6 +13,7 @@
 #include "gort/fiber.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
+#include "gort/timer.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -327,6 +328,22 @@ TEST_P(IdleAlone, AnEmbeddedRuntimeIsNoDeadlockAndCostsNoCpu) {
   const int64_t before = cpu_used_ns();
   std::this_thread::sleep_for(300ms);  // the subject: what this time costs
   EXPECT_LT(cpu_used_ns() - before, test::kSanitizers ? 50'000'000 : 5'000'000);
+}
+
+// Y2: a thread's timer wakes sysmon, which finds somebody to look after it and sleeps again, instead of looking every 10 ms.
+TEST_P(IdleAlone, AThreadsTimerKeepsNobodyAwake) {
+  const auto waits_of_all = [] {
+    rusage u{};
+    getrusage(RUSAGE_SELF, &u);
+    return u.ru_nvcsw;
+  };
+  const runtime rt(opts());
+  std::this_thread::sleep_for(150ms);  // sysmon has gone to sleep
+  const timer far(1h);
+  std::this_thread::sleep_for(150ms);  // and again
+  const long before = waits_of_all();
+  std::this_thread::sleep_for(300ms);  // the subject: who wakes meanwhile
+  EXPECT_LT(waits_of_all() - before, 10);
 }
 
 // ---- stats() ------------------------------------------------------------------------------------

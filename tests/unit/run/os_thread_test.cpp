@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <set>
 #include <thread>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include "gort/spawn.hpp"
 #include "gort/timer.hpp"
 #include "support/scheduler_test.hpp"
+#include "support/thread_owners.hpp"
 
 namespace gort {
 namespace {
@@ -26,27 +26,6 @@ using namespace std::chrono_literals;
 
 class OsThread : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(OsThread);
-
-// Whom each thread belongs to.
-class Owners {
- public:
-  void locked() {
-    const std::lock_guard guard(m_);
-    EXPECT_TRUE(locked_.insert(gettid()).second) << "the thread is another fiber's";
-  }
-  void unlocked() {
-    const std::lock_guard guard(m_);
-    locked_.erase(gettid());
-  }
-  void expect_free() {
-    const std::lock_guard guard(m_);
-    EXPECT_EQ(locked_.count(gettid()), 0U) << "the thread is another fiber's";
-  }
-
- private:
-  std::mutex m_;
-  std::set<pid_t> locked_;
-};
 
 // Each way to leave a processor and come back.
 void wait_in_some_way(int which) {
@@ -73,7 +52,7 @@ void wait_in_some_way(int which) {
 
 TEST_P(OsThread, StaysOnItsThreadAndHasItAlone) {
   in_fibers([] {
-    Owners owners;
+    test::ThreadOwners owners;
     std::vector<task<void>> tasks;
     for (int i = 0; i < 6; ++i) {
       tasks.push_back(spawn([&, i] {
