@@ -15,8 +15,8 @@
 //   F1  No runnable fiber waits for ever: every kLadderMax turns at most the global queue's head,
 //       the expired timers, the ready descriptors and the queue's head get their turn, whatever the
 //       others do.
-//   F3  Of two turns in a row at most one is a ladder's, however long turns are: on a ladder the
-//       global queue and the queue's head go first, in between P::next and the queue do, so none
+//   F3  Of two turns in a row at most one is a ladder's, however long turns are (but for F7): on a ladder
+//       the global queue and the queue's head go first, in between P::next and the queue do, so none
 //       starves another.
 //   F2  A turn of the ladder costs a clock reading, so it is taken every 61 turns (Go's number)
 //       when turns are short, and more often when they are long: the interval adapts so that a
@@ -28,7 +28,17 @@
 //       queue, until it has worked its own down, but not for more than kPollGapLongNs (F1).
 //   F5  While the global queue holds fibers, those that a busy P polls go there, too: P's own queue,
 //       refilled again and again, would keep the others waiting for one turn of the ladder each.
+//   F6  A turn that ends away from a scheduling point, as its fiber is interrupted or its thread waits in the kernel, is a long
+//       one: the ladder comes then, or after the next turn. P's countdown goes with P. It does not give P back to the fiber that was
+//       interrupted if nobody else is in the global queue, but others in P's.
+//   F7  Where turns are long, a queue's tail is far away. There, fibers that a timer or a descriptor has woken go to the global
+//       queue, before the others that wait in it, but for one after each GlobalQueue::kTimelyMax of them. And if some are
+//       there, or timers are due, where a long turn ends, the ladder comes at once, kTimelyLadders times in a row at most.
+//       So such a fiber waits for the turn that is under way, not for one of each that is ready. Rejected: P::next, as in
+//       Go (the next ready() takes it, and the fiber is at the tail after all); the head of P's queue (thieves are there).
 #include "sched/find.hpp"
+
+#include <utility>
 
 #include "base/pause.hpp"
 #include "sched/chaos.hpp"
@@ -43,6 +53,7 @@ namespace {
 
 constexpr uint32_t kLadderMax = 61;  // Go's schedtick % 61: prime, so that no pattern locks onto it
 constexpr uint32_t kLadderMin = 2;   // F3
+constexpr uint32_t kTimelyLadders = 8;   // F7
 constexpr int64_t kLadderNs = 100'000;   // a tenth of a ms late at most for timers of a busy P
 constexpr int64_t kPollGapNs = 250'000;  // a busy P asks for descriptors at most this often,
 constexpr int64_t kPollGapLongNs = 5'000'000;  // and one with a long queue this often (F4)
@@ -65,6 +76,7 @@ void adapt_ladder(P* p, int64_t now_ns) noexcept {
     p->ladder_interval = p->ladder_interval < kLadderMax / 2 ? p->ladder_interval * 2 : kLadderMax;
   }
   p->countdown = p->ladder_interval;
+  p->ladder_turn = p->turns() + 1;
   p->counters.ladders.add();
 }
 
@@ -73,10 +85,15 @@ uint32_t procs_in_use(const Sched& s) noexcept {
   return static_cast<uint32_t>(s.procs_in_use.load(std::memory_order_relaxed));
 }
 
-void run_timers(P* heap_of, int64_t now_ns) noexcept {
+GList run_timers(P* heap_of, int64_t now_ns) noexcept {
   GList woken;
   heap_of->timers.run(now_ns, [&woken](G* g) { woken.push_back(g); });
-  if (!woken.empty()) ready_list(woken);
+  return woken;
+}
+
+// F7: whoever is ready has long to wait.
+bool turns_are_long(const P* p) noexcept {
+  return p->ladder_interval == kLadderMin && (holds_fibers(*p) || sched().globq_size() != 0);
 }
 
 // A fair share of the global queue: the first is returned, the rest goes to P's (empty) queue.
@@ -112,10 +129,10 @@ bool poll_due(const P* p, int64_t now_ns) noexcept {
   return now_ns - netpoll_last_ns() > (short_queue ? kPollGapNs : kPollGapLongNs);
 }
 
-void poll_now(int64_t now_ns) noexcept {
+void poll_now(P* p, int64_t now_ns) noexcept {
   GList ready_fibers;
   netpoll(0, now_ns, ready_fibers);
-  if (ready_fibers.empty()) return;
+  if (ready_fibers.empty() || turns_are_long(p)) return ready_list_timely(ready_fibers);
   // F5: behind those that are there already.
   if (sched().globq_size() != 0) return ready_list_global(ready_fibers);
   ready_list(ready_fibers);
@@ -125,9 +142,14 @@ void poll_now(int64_t now_ns) noexcept {
 G* ladder_due(P* p) noexcept {
   const int64_t now = os::nanotime();
   adapt_ladder(p, now);
-  if (p->timers.next_when() <= now) run_timers(p, now);
-  if (poll_due(p, now)) poll_now(now);
-  if (G* g = take_global(p, 1)) return g;
+  if (p->timers.next_when() <= now) {
+    GList woken = run_timers(p, now);
+    ready_woken(p, woken);
+  }
+  if (poll_due(p, now)) poll_now(p, now);
+  if (!std::exchange(p->global_is_own, false)) {
+    if (G* g = take_global(p, 1)) return g;
+  }
   if (G* g = p->alone ? p->runq.take_alone() : p->runq.take()) return g;
   return nullptr;
 }
@@ -169,7 +191,10 @@ G* steal(P* p) noexcept {
       if (g == nullptr && round == kStealRounds - 1) {
         if (victim->timers.next_when() != kNever) {
           const int64_t now = os::nanotime();
-          if (victim->timers.next_when() <= now) run_timers(victim, now);
+          if (victim->timers.next_when() <= now) {
+            GList woken = run_timers(victim, now);
+            ready_list(woken);
+          }
           g = take_next(p, UINT32_MAX);
         }
         if (g == nullptr) g = steal_next(victim);
@@ -222,13 +247,41 @@ bool may_spin(M* m) noexcept {
 
 }  // namespace
 
+void ready_woken(P* p, GList& woken) noexcept {
+  if (turns_are_long(p)) return ready_list_timely(woken);
+  ready_list(woken);
+}
+
+void note_long_turn(P* p) noexcept {
+  p->ladder_interval = kLadderMin;
+}
+
+void count_lost_turn(P* p) noexcept {
+  note_long_turn(p);
+  p->global_is_own = false;
+  const int64_t due_ns = p->timers.next_when();
+  const bool timely = sched().timely_size() != 0 || (due_ns != kNever && due_ns <= os::nanotime());
+  if (timely && p->timely_ladders < kTimelyLadders) {
+    ++p->timely_ladders;
+    p->countdown = 0;
+  } else {
+    p->timely_ladders = 0;
+    alternate_ladder(p);
+  }
+}
+
+void alternate_ladder(P* p) noexcept {
+  p->countdown = p->turns() == p->ladder_turn ? 1 : 0;
+}
+
 // Rung 7.
 bool wake_expired(P* p) noexcept {
   bool woke = false;
   if (p->timers.next_when() != kNever) {
     const int64_t now = os::nanotime();
     if (p->timers.next_when() <= now) {
-      run_timers(p, now);
+      GList woken = run_timers(p, now);
+      ready_woken(p, woken);
       woke = true;
     }
   }
@@ -236,7 +289,7 @@ bool wake_expired(P* p) noexcept {
     GList ready_fibers;
     netpoll(0, 0, ready_fibers);
     if (!ready_fibers.empty()) {
-      ready_list(ready_fibers);
+      ready_woken(p, ready_fibers);
       woke = true;
     }
   }

@@ -29,6 +29,16 @@ namespace gort {
 // Puts a runnable fiber at the tail of P's queue; half of a full queue goes to the global one.
 void push_queue(P* p, G* g) noexcept;
 
+// F7.
+void note_long_turn(P* p) noexcept;
+// F3: P is about to go to an M on g0; a ladder comes first unless the turn that ends was a ladder's.
+void alternate_ladder(P* p) noexcept;
+// F6: P's fiber has been interrupted, or its thread waits in the kernel, and P goes on elsewhere.
+void count_lost_turn(P* p) noexcept;
+
+// By M with this P: makes runnable whom a timer or a descriptor has woken (F7).
+void ready_woken(P* p, GList& woken) noexcept;
+
 // Fires P's timers that are due, and polls if nobody does. True if something was woken.
 bool wake_expired(P* p) noexcept;
 

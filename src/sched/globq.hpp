@@ -31,6 +31,8 @@ class GList {
     g->link = nullptr;
     return g;
   }
+  // nullptr: there is none.
+  [[nodiscard]] G* front() const noexcept { return head_; }
   // The first for which it is true, or nullptr.
   template <class Condition>
   [[nodiscard]] G* take_first(Condition is) noexcept {
@@ -54,22 +56,40 @@ class GList {
   uint32_t size_ = 0;
 };
 
-// The queue of fibers that belong to no P. Protected by Sched::lock; `approx_size` may be read
-// without.
+// The queue of fibers that belong to no P, in two lines: those whose time has come go first (F7 in find.cpp). Protected by
+// Sched::lock; `approx_size` and `approx_timely` may be read without.
 class GlobalQueue {
  public:
+  // So many in a row go before one that waits in the other line.
+  static constexpr uint32_t kTimelyMax = 8;
+
   void push(G* g) noexcept {
     list_.push_back(g);
     publish();
   }
+  void push_timely(G* g) noexcept {
+    timely_.push_back(g);
+    publish();
+  }
   [[nodiscard]] G* pop() noexcept {
-    G* g = list_.pop_front();
+    G* g = nullptr;
+    if (list_.empty() || timely_streak_ < kTimelyMax) g = timely_.pop_front();
+    timely_streak_ = g != nullptr && !list_.empty() ? timely_streak_ + 1 : 0;
+    if (g == nullptr) g = list_.pop_front();
     publish();
     return g;
   }
   // The first that is bound to an M (PR1 in preempt.hpp), or nullptr.
   [[nodiscard]] G* take_bound() noexcept {
-    G* g = list_.take_first([](const G& each) { return each.bound_to != nullptr; });
+    G* g = timely_.take_first(is_bound);
+    if (g == nullptr) g = list_.take_first(is_bound);
+    publish();
+    return g;
+  }
+  // The first of those whose time has come, if that one is bound to an M.
+  [[nodiscard]] G* take_timely_bound() noexcept {
+    if (timely_.empty() || !is_bound(*timely_.front())) return nullptr;
+    G* g = timely_.pop_front();
     publish();
     return g;
   }
@@ -78,13 +98,25 @@ class GlobalQueue {
   [[nodiscard]] uint32_t approx_size() const noexcept {
     return size_.load(std::memory_order_relaxed);
   }
+  // relaxed: a hint; sysmon looks again.
+  [[nodiscard]] uint32_t approx_timely() const noexcept {
+    return timely_size_.load(std::memory_order_relaxed);
+  }
 
  private:
-  // relaxed: under the lock; who pushes fences before it looks for an idle M (I1 in idle.cpp).
-  void publish() noexcept { size_.store(list_.size(), std::memory_order_relaxed); }
+  static bool is_bound(const G& g) noexcept { return g.bound_to != nullptr; }
+
+  void publish() noexcept {
+    // relaxed: under the lock; who pushes fences before it looks for an idle M (I1 in idle.cpp).
+    size_.store(list_.size() + timely_.size(), std::memory_order_relaxed);
+    timely_size_.store(timely_.size(), std::memory_order_relaxed);  // relaxed: a hint
+  }
 
   GList list_;
+  GList timely_;
+  uint32_t timely_streak_ = 0;  // how many of those in a row went before one of the others
   Atomic<uint32_t> size_{0};
+  Atomic<uint32_t> timely_size_{0};
 };
 
 }  // namespace gort

@@ -276,7 +276,7 @@ PollEnd poll_once(Sched& s, M* m) noexcept {
   } else {
     while (G* g = woken.pop_front()) {
       set_state(g, GState::runnable);
-      s.globq.push(g);
+      s.globq.push_timely(g);  // F7
     }
     // Every P is busy and will look at the global queue (F1), and after descriptors and timers (I6).
     delist(s, m);
@@ -285,7 +285,11 @@ PollEnd poll_once(Sched& s, M* m) noexcept {
   }
   if (end == PollEnd::again) s.polling_m = m;
   s.lock.unlock();
-  if (!woken.empty()) ready_list(woken);
+  if (m->p != nullptr) {
+    ready_woken(m->p, woken);
+  } else {
+    ready_list(woken);
+  }
   return end;
 }
 

@@ -108,8 +108,10 @@ void hold(M* m, P* p) noexcept {
   // release: publishes the M itself to sysmon (PR5). unmodelled: no model makes an M that sysmon could see half.
   p->m.store(m, std::memory_order_release);
   p->ladder_at_ns = 0;
-  // RP3, PR8.
-  if (p->countdown == 0 || procs_changed(sched(), *p) || m->bond == Bond::locked) p->countdown = 1;
+  const bool locked = m->bond == Bond::locked;
+  // On g0 a ladder that is due comes at once (F6). A fiber goes on to its next scheduling point. RP3, PR8: the ladder is there.
+  const bool due_now = p->countdown == 0 && m->cur == &m->g0 && !locked;
+  if (!due_now && (p->countdown == 0 || locked || procs_changed(sched(), *p))) p->countdown = 1;
   wake_sysmon();
 }
 

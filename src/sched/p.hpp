@@ -78,6 +78,10 @@ struct alignas(64) P {
   uint32_t next_streak = 0;  // how often in a row `next` went before the queue
   uint32_t countdown = 1;    // scheduling points until the full ladder (find.cpp)
   uint32_t ladder_interval = 2;
+  uint32_t timely_ladders = 0;  // in a row, before their time (F7 in find.cpp)
+  uint64_t ladder_turn = 0;     // the turn of whom the last ladder has found
+  bool global_is_own =
+      false;  // only the fiber that has just given this P away is in the global queue (F6)
   int64_t ladder_at_ns = 0;  // when the full ladder last ran
 
   // How many lonely ready() calls pass before an idle M is woken for one (idle.cpp). Raised by an M
@@ -98,5 +102,10 @@ struct alignas(64) P {
   // Any thread. Fibers that this P has begun to run: two equal readings say that it has not moved.
   [[nodiscard]] uint64_t turns() const noexcept { return counters.switches.get(); }
 };
+
+// As it was a moment ago. Any thread.
+[[nodiscard]] inline bool holds_fibers(const P& p) noexcept {
+  return p.next.load(std::memory_order_relaxed) != nullptr || !p.runq.empty();  // relaxed: a look
+}
 
 }  // namespace gort

@@ -129,11 +129,19 @@ void fence() noexcept {
   Mem::fence(std::memory_order_seq_cst);
 }
 
-void ready_global(GList& list) noexcept {
+enum class Line : uint8_t { usual, timely };
+
+void ready_global(GList& list, Line line) noexcept {
   Sched& s = sched();
   {
     LockGuard guard(s.lock);
-    while (G* g = list.pop_front()) s.globq.push(g);
+    while (G* g = list.pop_front()) {
+      if (line == Line::timely) {
+        s.globq.push_timely(g);
+      } else {
+        s.globq.push(g);
+      }
+    }
   }
   chaos_point(ChaosPoint::ready_queued);
   fence();  // I1 in idle.cpp
@@ -185,7 +193,7 @@ namespace {
   set_state(g, GState::runnable);
   GList one;
   one.push_back(g);
-  ready_global(one);
+  ready_global(one, Line::usual);
 }
 
 // I1, where the fiber that was the P's next had to make room.
@@ -204,7 +212,7 @@ namespace {
   if (chaos_one_in(kTailOneIn)) return queue_displaced(p, g);
   GList one;
   one.push_back(g);
-  ready_global(one);
+  ready_global(one, Line::usual);
 }
 
 }  // namespace
@@ -236,7 +244,8 @@ void ready(G* g) noexcept {
 
 namespace {
 
-void ready_list_on(P* p, GList& list) noexcept {
+// p: nullptr for the global queue.
+void ready_list_on(P* p, GList& list, Line line) noexcept {
   GList global;
   while (G* g = list.pop_front()) {
     chaos_point(ChaosPoint::ready_won);
@@ -252,7 +261,7 @@ void ready_list_on(P* p, GList& list) noexcept {
       push_queue(p, g);
     }
   }
-  if (!global.empty()) return ready_global(global);
+  if (!global.empty()) return ready_global(global, line);
   if (p != nullptr && !p->alone) {
     fence();  // I1
     wake_if_idle();
@@ -263,17 +272,23 @@ void ready_list_on(P* p, GList& list) noexcept {
 
 void ready_list_global(GList& list) noexcept {
   const Visitor visit;
-  ready_list_on(nullptr, list);
+  ready_list_on(nullptr, list, Line::usual);
+}
+
+void ready_list_timely(GList& list) noexcept {
+  if (list.empty()) return;
+  const Visitor visit;
+  ready_list_on(nullptr, list, Line::timely);
 }
 
 void ready_list(GList& list) noexcept {
   if (list.empty()) return;
   M* m = current_m();
   P* p = m != nullptr ? m->p : nullptr;
-  if (p != nullptr) return ready_list_on(p, list);
+  if (p != nullptr) return ready_list_on(p, list, Line::usual);
   if (after_fork) return;  // FK1
   const Visitor visit;
-  ready_list_on(nullptr, list);
+  ready_list_on(nullptr, list, Line::usual);
 }
 
 void yield_fiber() noexcept {

@@ -56,6 +56,8 @@ void ready(G* g) noexcept;
 void ready_list(GList& list) noexcept;
 // The same, but to the global queue, behind what is there.
 void ready_list_global(GList& list) noexcept;
+// The same, but before those: for fibers that a timer or a descriptor has woken (F7 in find.cpp).
+void ready_list_timely(GList& list) noexcept;
 
 // Gives way to others: the current fiber goes to the tail of its P's queue.
 void yield_fiber() noexcept;

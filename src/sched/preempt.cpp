@@ -20,9 +20,7 @@ namespace {
 
 // Whether anybody waits for this P.
 bool others_wait(Sched& s, const P* p) noexcept {
-  return p->next.load(std::memory_order_relaxed) != nullptr ||
-         !p->runq.empty() ||  // relaxed: a look
-         s.globq_size() != 0;
+  return holds_fibers(*p) || s.globq_size() != 0;
 }
 
 // Back to where it was taken from, more or less: it comes next.
@@ -46,6 +44,12 @@ G* next_if_bound(Sched& s, P* p) noexcept {
   Mem::fence(std::memory_order_seq_cst);
   wake_if_idle();
   return nullptr;
+}
+
+// The same for the first of those whose time has come.
+G* timely_if_bound(Sched& s) noexcept {
+  LockGuard guard(s.lock);
+  return s.globq.take_timely_bound();
 }
 
 // M is about to be given our P, and we sleep then.
@@ -98,7 +102,8 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
     p->counters.preempts.add();
     p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
     m->p = nullptr;
-    m->cur->bound_to = m;  // PR1
+    p->global_is_own = s.globq_size() == 0 && holds_fibers(*p);  // F6
+    m->cur->bound_to = m;                                        // PR1
     set_state(m->cur, GState::runnable);
     s.globq.push(m->cur);  // behind all who wait, as in Go
     heir.m->next_p = p;
@@ -156,9 +161,13 @@ void give_way(M* m) noexcept {
   Sched& s = sched();
   P* const p = m->p;
   if (p == nullptr || m->cur->kind != GKind::fiber) return;
+  note_long_turn(p);
   wake_expired(p);
   if (!others_wait(s, p)) return;
-  if (!bequeath(s, m, next_if_bound(s, p))) {
+  count_lost_turn(p);
+  const bool ladder_first = p->countdown == 0 && s.timely_size() != 0;  // F7
+  if (!bequeath(s, m, ladder_first ? timely_if_bound(s) : next_if_bound(s, p))) {
+    if (p->countdown == 0) p->countdown = 1;  // the fiber goes on, to its next scheduling point
     request_spares();
     turn_queue(s, p);
     return;
@@ -327,6 +336,7 @@ bool retake(P* p, uint64_t turns) noexcept {
     ++s.blocking_count;
     if (spares_short(s)) request_spares();
   }
+  count_lost_turn(p);
   hand_over_p(p);
   return true;
 }
@@ -340,7 +350,6 @@ void dispatch_bound(M* m, G* g) noexcept {
 
 void give_to_bound(P* p, G* g) noexcept {
   p->counters.switches.add();
-  if (p->countdown > 1) --p->countdown;
   set_dispatched(g);
   p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   M* const to = g->bound_to;
@@ -364,6 +373,7 @@ G* next_of_locked(M* m) noexcept {
     if (g != nullptr) {
       dispatch_bound(m, g);
     } else {
+      alternate_ladder(p);  // the countdown is at its end for another reason (PR8)
       hand_off_p(m);
     }
   }
@@ -373,6 +383,7 @@ G* next_of_locked(M* m) noexcept {
 
 void leave_with_thread(M* m) noexcept {
   m->bond = Bond::no;
+  alternate_ladder(m->p);
   hand_off_p(m);
   retire_m(m);
 }

@@ -62,6 +62,10 @@ struct Sched {
   [[nodiscard]] uint32_t globq_size() const noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
     return globq.approx_size();
   }
+  // The same for those whose time has come (F7 in find.cpp).
+  [[nodiscard]] uint32_t timely_size() const noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
+    return globq.approx_timely();
+  }
 
   // All Ps that have ever been in use. Those that rest hold no fiber, but timers, perhaps (RP4).
   [[nodiscard]] std::span<P> all_procs() const noexcept {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "sched/chaos.hpp"
+#include "sched/find.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
 #include "sched/park.hpp"
@@ -34,6 +35,7 @@ bool enter_blocking() noexcept {
   if (lend_p(m)) return true;
   m->cur->handed_off = true;
   count(+1);
+  count_lost_turn(m->p);
   hand_off_p(m);
   return true;
 }

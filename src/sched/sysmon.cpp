@@ -37,6 +37,7 @@ namespace gort {
 namespace {
 
 constexpr int64_t kMinNs = 1'000'000;
+constexpr int64_t kPausesNs = 2'000'000;  // where a thread does not run all the time
 constexpr int64_t kSoonNs = 100'000;      // where something was found, or looks suspicious
 constexpr int64_t kTimerMinNs = 100'000;  // the precision of timers that no M looks after
 constexpr int64_t kMaxNs = 10'000'000;
@@ -108,7 +109,7 @@ bool fire_for_those_that_rest(Sched& s, int64_t now) noexcept {
   }
   chaos_point(ChaosPoint::sysmon_polled);
   const bool found = !woken.empty();
-  ready_list(woken);
+  ready_list_timely(woken);
   s.sysmon_polls.store(
       false, std::memory_order_relaxed);  // relaxed: D6, they are queued, under Sched::lock
   return found;
@@ -151,7 +152,7 @@ bool poll_network(Sched& s, int64_t now, int64_t gap_ns) noexcept {
   netpoll(0, now, woken);
   chaos_point(ChaosPoint::sysmon_polled);
   const bool found = !woken.empty();
-  ready_list(woken);
+  ready_list_timely(woken);
   s.sysmon_polls.store(
       false, std::memory_order_relaxed);  // relaxed: D6, they are queued, under Sched::lock
   return found;
@@ -207,11 +208,11 @@ Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
   const Seen timers = look_after_timers(s, now);
   Seen seen = std::max(timers, look(s, w, now));
   const int64_t gap_ns = seen == Seen::all_moves ? kPollGapNs : kPollGapLongTurnNs;
-  const bool polled = poll_network(s, now, gap_ns);
-  if (polled) seen = Seen::soon;
+  if (poll_network(s, now, gap_ns)) seen = Seen::soon;
   // They are queued, and every P is busy.
-  if ((polled || timers == Seen::soon) && s.tick_ns != 0 && !a_p_is_idle(s)) {
+  if (s.timely_size() != 0 && s.tick_ns != 0 && !a_p_is_idle(s)) {
     kick_longest(s, w, now);
+    seen = Seen::soon;
   }
   return seen;
 }
@@ -219,6 +220,7 @@ Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
 int64_t next_sleep(Sched& s, const Watch& w, Seen seen, int64_t now, int64_t last_ns) noexcept {
   int64_t sleep_ns = seen == Seen::soon          ? kSoonNs
                      : seen == Seen::passed_over ? kMinNs
+                     : seen == Seen::pauses      ? kPausesNs
                                                  : std::min(2 * last_ns, kMaxNs);
   int64_t due = orphaned_timer(s);
   if (seen != Seen::all_moves) {

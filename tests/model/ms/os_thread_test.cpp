@@ -218,7 +218,6 @@ void ends_locked() {
   });
   world.put(0, a);
   world.start();
-  world.add_spare();
   a.join();
   b.join();
   MsWorld::end_run();

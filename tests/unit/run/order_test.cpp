@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -285,6 +286,90 @@ TEST_F(BusyPAlone, AFiberStartedByAHogIsFoundByAnIdleP) {
       test::until([&] { return ran.load(); });
     }
   });
+}
+
+// ---- Turns that end in the kernel ---------------------------------------------------------------
+
+// Fibers that block their threads, one after the other on the only P, until the end. `before` is what each does at first.
+class Blockers {
+ public:
+  explicit Blockers(void (*before)()) {
+    for (auto& when_ns : began_ns_) {
+      fibers_.push_back(spawn([this, &when_ns, before] {
+        when_ns.store(test::now_ns());
+        begun_.fetch_add(1);
+        before();
+        while (!end_.load()) std::this_thread::sleep_for(1ms);  // the subject
+      }));
+    }
+  }
+  ~Blockers() {
+    end_.store(true);
+    for (auto& f : fibers_) f.join();
+  }
+  Blockers(const Blockers&) = delete;
+  Blockers& operator=(const Blockers&) = delete;
+  [[nodiscard]] int begun() const { return begun_.load(); }
+  [[nodiscard]] int begun_after(int64_t ns) const {
+    return static_cast<int>(
+        std::count_if(began_ns_.begin(), began_ns_.end(),
+                      [ns](const auto& when_ns) { return when_ns.load() > ns; }));
+  }
+  static constexpr int kMany = 48;
+
+ private:
+  std::array<std::atomic<int64_t>, kMany> began_ns_{};
+  std::atomic<int> begun_{0};
+  std::atomic<bool> end_{false};
+  std::vector<task<void>> fibers_;
+};
+
+constexpr int kTurnsMax = 6;  // F6, F7: one or two, and those that pass while a clock is read
+
+// F6.
+TEST(LongTurnsAlone, TheGlobalQueueGetsItsTurn) {
+  run(options{.procs = 1}, [] {
+    Blockers blockers([] {});
+    int queued_after = 0;
+    std::atomic<int> ran_after{0};
+    std::atomic<bool> ran{false};
+    std::thread foreign([&] {
+      while (blockers.begun() < 3) std::this_thread::yield();
+      go([&] {
+        ran_after.store(blockers.begun());
+        ran.store(true);
+      });
+      queued_after = blockers.begun();
+    });
+    foreign.join();
+    EXPECT_TRUE(test::spin_until([&] { return ran.load(); }));
+    EXPECT_LE(ran_after.load() - queued_after, kTurnsMax);
+  });
+}
+
+// F7: behind all the blockers it would be late for each nap.
+void naps_beside_blockers(void (*before)()) {
+  run(options{.procs = 1}, [before] {
+    Blockers blockers(before);
+    std::vector<int> late;
+    spawn([&] {
+      for (int i = 0; i < 4; ++i) {
+        const int64_t due_ns = test::now_ns() + 1'000'000;
+        sleep_until(clock::time_point(std::chrono::nanoseconds(due_ns)));
+        late.push_back(blockers.begun_after(due_ns));
+      }
+    }).join();
+    EXPECT_LE(*std::max_element(late.begin(), late.end()), kTurnsMax);
+  });
+}
+
+TEST(LongTurnsAlone, WhoseTimeHasComeGoesBeforeThoseInLine) {
+  naps_beside_blockers([] {});
+}
+
+// P::next is theirs.
+TEST(LongTurnsAlone, WhoseTimeHasComeGoesBeforeThoseThatOthersStart) {
+  naps_beside_blockers([] { go([] {}); });
 }
 
 // ---- Idle ---------------------------------------------------------------------------------------
