@@ -253,6 +253,7 @@ void end_sched() noexcept {
   Visitor::close_the_door();
   orphan_timers(s);
   for (P& p : s.all_procs()) drain_free(&p);
+  free_stop_records();
   if (stacks_out() != 0) {
     fatal("a gort::task outlives its runtime: end or detach it before the main fiber returns",
           __FILE__, __LINE__);

@@ -73,6 +73,12 @@ struct EhGlobals {
   unsigned unused = 0;  // there in the ABI's too; named, so that a copy is one move of 16 bytes
 };
 
+// What a fiber's stop tokens belong to. In memory of its own, which is given back where memory may be freed (ST1 in stop.cpp).
+struct StopRecord {
+  std::stop_source source;
+  StopRecord* link = nullptr;
+};
+
 // A stop request reaches a fiber once in its life (api.md).
 enum class StopState : uint8_t { open, delivered };
 
@@ -120,7 +126,7 @@ struct alignas(64) G {
 
   // Made on first use of this_fiber::stop_token().
   Lock stop_lock;
-  std::stop_source stop_source GORT_GUARDED_BY(stop_lock){std::nostopstate};
+  StopRecord* stop_record GORT_GUARDED_BY(stop_lock) = nullptr;
 
   // Foreign threads only: the word they sleep on.
   Atomic<uint32_t> thread_word{0};

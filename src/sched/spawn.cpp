@@ -118,22 +118,15 @@ G* take_dead(const attrs* a) noexcept {
   return s.stacks != nullptr ? take_from_pool(p, *s.stacks) : nullptr;
 }
 
-// stop_all() may be looking at it.
-void drop_stop_source(G* g) noexcept {
-  std::stop_source old(std::nostopstate);
-  LockGuard guard(g->stop_lock);
-  g->stop_source.swap(old);
-}
-
-// Not checked: only the fiber itself makes the source, and it has ended.
-bool has_stop_source(const G* g) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
-  return g->stop_source.stop_possible();
+// Not checked: only the fiber itself makes the record, and it has ended.
+bool has_stop_record(const G* g) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
+  return g->stop_record != nullptr;
 }
 
 // B1. The slot of a dead fiber, whose last reference is gone, on whatever thread we are.
 void recycle(G* g) noexcept {
   g->payload_destroy = nullptr;
-  if (has_stop_source(g)) drop_stop_source(g);
+  if (has_stop_record(g)) retire_stop_record(g);
   P* p = current_p();
   if (p == nullptr || g->stack_bytes != sched().stack_bytes) return give_to_pool(g);
   g->link = p->free;

@@ -1,13 +1,20 @@
 // The requester's side of stopping: S1 and S2 in park.hpp are the invariants.
+//
+//   ST1  A fiber's stop record is let go of where its last reference is, which may be in a region, where nothing can be freed
+//        (RG4): malloc's lock may be held by a fiber that was interrupted and waits for this very P. So it goes to a list.
+//        Who makes the next one frees those, and so does the end of the runtime: there are never more of them than there
+//        were fibers with tokens at a time.
 #include "sched/stop.hpp"
 
 #include <exception>
+#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
 
 #include "gort/errors.hpp"
 #include "sched/census.hpp"
+#include "sched/fork.hpp"
 #include "sched/park.hpp"
 #include "sched/pools.hpp"
 #include "sched/region.hpp"
@@ -16,11 +23,23 @@
 namespace gort {
 namespace {
 
+// ST1.
+struct RetiredRecords {
+  Lock lock;
+  StopRecord* first GORT_GUARDED_BY(lock) = nullptr;
+};
+RetiredRecords retired;
+
+// FK2.
+const bool forgets_records = on_fork([]() noexcept {
+  if (retired.lock.held()) new (&retired) RetiredRecords;
+});
+
 // The fiber's stop source, if a token was ever asked for.
 std::stop_source source_of(G* g) noexcept {
   const Region in;
   LockGuard guard(g->stop_lock);
-  return g->stop_source;
+  return g->stop_record != nullptr ? g->stop_record->source : std::stop_source(std::nostopstate);
 }
 
 // Sources that stop_all() has taken along, to ask them where no lock is held and no region stands (RG4).
@@ -63,10 +82,10 @@ enum class Asked : uint8_t { yes, no_room };
 // may end at once, and drops its source under the lock, too.
 Asked ask(G* g, Sources& sources) noexcept {
   LockGuard guard(g->stop_lock);
-  const bool source = g->stop_source.stop_possible();
-  if (source && sources.full()) return Asked::no_room;
+  StopRecord* const record = g->stop_record;
+  if (record != nullptr && sources.full()) return Asked::no_room;
   g->stop_requested.store(true, std::memory_order_relaxed);  // relaxed: before the heavy fence (S2)
-  if (source) sources.add(g->stop_source);
+  if (record != nullptr) sources.add(record->source);
   return Asked::yes;
 }
 
@@ -163,14 +182,35 @@ void stop_all() noexcept {
   exit_if_last();
 }
 
+void retire_stop_record(G* g) noexcept {
+  StopRecord* record;
+  {
+    LockGuard guard(g->stop_lock);  // stop_all() may be looking at it
+    record = std::exchange(g->stop_record, nullptr);
+  }
+  LockGuard guard(retired.lock);
+  record->link = std::exchange(retired.first, record);
+}
+
+void free_stop_records() noexcept {
+  StopRecord* first;
+  {
+    const Region in;
+    LockGuard guard(retired.lock);
+    first = std::exchange(retired.first, nullptr);
+  }
+  while (first != nullptr) delete std::exchange(first, first->link);
+}
+
 std::stop_token token_of(G* g) {
   std::stop_source source = source_of(g);
   if (!source.stop_possible()) {
-    const std::stop_source fresh;  // allocates, so before the lock
+    free_stop_records();
+    auto fresh = std::make_unique<StopRecord>();  // allocates, so before the lock
     const Region in;
     LockGuard guard(g->stop_lock);
-    if (!g->stop_source.stop_possible()) g->stop_source = fresh;
-    source = g->stop_source;
+    if (g->stop_record == nullptr) g->stop_record = fresh.release();
+    source = g->stop_record->source;
   }
   // A request that came before there was a source; one that comes after finds the source. relaxed: a requester
   // sets the flag, then looks for a source under the lock; so if it came before us there we see the flag.

@@ -15,6 +15,11 @@ void request_stop(G* g) noexcept;
 // Asks every fiber, and makes fibers that are born from now on inherit the request.
 void stop_all() noexcept;
 
+// ST1: the fiber has ended and nobody has a handle. In a region.
+void retire_stop_record(G* g) noexcept;
+// ST1. Outside of regions.
+void free_stop_records() noexcept;
+
 // The fiber's std::stop_token, made on first use.
 [[nodiscard]] std::stop_token token_of(G* g);
 

@@ -12,5 +12,7 @@ namespace gort::test {
 
 // Those that a fiber has made inside a region, on whatever thread, so far (RG4 in region.hpp).
 [[nodiscard]] uint64_t allocations_in_regions() noexcept;
+// Calls of free() inside a region so far, by fibers and on the way from one to the next.
+[[nodiscard]] uint64_t frees_in_regions() noexcept;
 
 }  // namespace gort::test

@@ -10,6 +10,7 @@ namespace {
 
 thread_local constinit uint64_t own = 0;
 constinit std::atomic<uint64_t> in_regions{0};
+constinit std::atomic<uint64_t> freed_in_regions{0};
 
 void count() noexcept {
   ++own;
@@ -25,6 +26,7 @@ void* __libc_malloc(size_t bytes) noexcept;
 void* __libc_calloc(size_t n, size_t bytes) noexcept;
 void* __libc_realloc(void* memory, size_t bytes) noexcept;
 void* __libc_memalign(size_t align, size_t bytes) noexcept;
+void __libc_free(void* memory) noexcept;
 
 void* malloc(size_t bytes) noexcept {
   count();
@@ -37,6 +39,13 @@ void* calloc(size_t n, size_t bytes) noexcept {
 void* realloc(void* memory, size_t bytes) noexcept {
   count();
   return __libc_realloc(memory, bytes);
+}
+void free(void* memory) noexcept {
+  const gort::M* const m = gort::current_m();
+  if (memory != nullptr && m != nullptr && m->in_runtime.load(std::memory_order_relaxed)) {
+    ++freed_in_regions;
+  }
+  __libc_free(memory);
 }
 void* aligned_alloc(size_t align, size_t bytes) noexcept {
   count();
@@ -59,6 +68,10 @@ std::optional<uint64_t> allocations() noexcept {
 
 uint64_t allocations_in_regions() noexcept {
   return in_regions.load();
+}
+
+uint64_t frees_in_regions() noexcept {
+  return freed_in_regions.load();
 }
 
 }  // namespace gort::test

@@ -7,6 +7,10 @@ std::optional<uint64_t> allocations() noexcept {
   return std::nullopt;
 }
 
+uint64_t frees_in_regions() noexcept {
+  return 0;
+}
+
 uint64_t allocations_in_regions() noexcept {
   return 0;
 }

@@ -103,6 +103,28 @@ TEST_F(AllocatesNothing, InARegionWhileAllAreAskedToStop) {
   EXPECT_EQ(test::allocations_in_regions(), before);
 }
 
+// ST1, and whoever else lets go of something there: the last reference to a fiber is its own, or a handle's.
+TEST_F(AllocatesNothing, AndNothingIsFreedInARegion) {
+  run(options{.procs = 1}, [] {
+    const auto round = [] {
+      for (int i = 0; i < 20; ++i) {
+        go([](const std::stop_token& token) { EXPECT_TRUE(token.stop_possible()); });
+        spawn([](const std::stop_token& token) { return token.stop_requested(); }).join();
+        auto t = spawn([](const std::stop_token&) {
+          const chan<int> c(1);
+          c.send(1);
+        });
+        yield();
+      }
+      yield();
+    };
+    round();
+    const uint64_t before = test::frees_in_regions();
+    round();
+    EXPECT_EQ(test::frees_in_regions(), before);
+  });
+}
+
 // B1, and waits: a Wait lives on the stack of who waits.
 TEST_F(AllocatesNothing, FibersAndTheirWaits) {
   options o;
