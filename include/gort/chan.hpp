@@ -104,6 +104,7 @@ class chan {
   // Another handle of the same channel.
   chan(const chan& other) noexcept : core_(other.core_) { detail::chan_retain(core_); }
   chan(chan&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): a copy is made first
   chan& operator=(const chan& other) noexcept {
     chan(other).swap(*this);
     return *this;

@@ -60,7 +60,7 @@ using done_receiver = receiver<std::monostate>;
 class GORT_API context {
  public:
   // The root: never ends, has no deadline and no values.
-  [[nodiscard]] static context background() noexcept { return context(nullptr, nullptr); }
+  [[nodiscard]] static context background() noexcept { return {nullptr, nullptr}; }
 
   // Closed once the context has ended. Of background(): nil, which blocks for ever. Throws std::bad_alloc.
   [[nodiscard]] done_receiver done() const;

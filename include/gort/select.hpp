@@ -310,7 +310,7 @@ class selector {
   template <detail::selectable Case>
   size_t add(Case&& c) {
     if (detail::is_otherwise<Case>) check_otherwise(cases_.size());
-    auto kept = keep(std::move(c));
+    auto kept = keep(std::forward<Case>(c));
     records_.emplace_back();
     try {
       cases_.push_back(std::move(kept));
@@ -326,7 +326,7 @@ class selector {
   void set(size_t index, Case&& c) {
     if (index >= cases_.size()) throw std::out_of_range("gort::selector: there is no such case");
     if (detail::is_otherwise<Case>) check_otherwise(index);
-    cases_[index] = keep(std::move(c));
+    cases_[index] = keep(std::forward<Case>(c));
   }
 
   // How many cases there are.
@@ -372,8 +372,8 @@ class selector {
 
   template <class Case>
   static std::shared_ptr<any_case> keep(Case&& c) {
-    using kept = decltype(std::move(c).keep());
-    return std::make_shared<holder<kept>>(std::move(c).keep());
+    using kept = decltype(std::forward<Case>(c).keep());
+    return std::make_shared<holder<kept>>(std::forward<Case>(c).keep());
   }
   void check_otherwise(size_t except) const {
     for (size_t i = 0; i < cases_.size(); ++i) {

@@ -82,7 +82,9 @@ class tick_source {
   ~tick_source() { stop(); }
 
   [[nodiscard]] const chan<time_point>& channel() const noexcept { return channel_; }
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most who stop do not mind
   bool stop() const noexcept { return alarm_ != nullptr && alarm_stop(alarm_); }
+  // NOLINTNEXTLINE(modernize-use-nodiscard): the same
   bool reset(int64_t when_ns, int64_t period_ns) const {
     if (alarm_ == nullptr) no_timer();
     return alarm_reset(alarm_, when_ns, period_ns);
@@ -120,6 +122,7 @@ class timer {
   [[nodiscard]] receiver<time_point> channel() const noexcept { return source_.channel(); }
 
   // No tick comes any more. True if one was to come, or to be taken (above).
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most who stop do not mind
   bool stop() const noexcept { return source_.stop(); }
 
   // Fires d from now, whatever was before; what stop() would say. Throws std::logic_error when no runtime is alive.
@@ -146,6 +149,7 @@ class ticker {
   [[nodiscard]] receiver<time_point> channel() const noexcept { return source_.channel(); }
 
   // No more ticks. True if it was running, or a tick was to be taken.
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most who stop do not mind
   bool stop() const noexcept { return source_.stop(); }
 
   // Every d, the first time d from now; what stop() would say. Throws as the constructor.
@@ -186,6 +190,7 @@ class func_timer {
 
   // f is not called any more for what was set before. True if it was to be; false: it has been, or its fiber has begun, which
   // nobody waits for. A handle without a timer: false.
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most who stop do not mind
   bool stop() const noexcept { return alarm_ != nullptr && detail::alarm_stop(alarm_); }
 
   // f is called d from now; what stop() would say. One that still runs goes on beside it. Throws std::logic_error when no

@@ -97,6 +97,7 @@ bool context_state::finish(std::error_code why, std::exception_ptr what) noexcep
   }
   // CX4.
   if (channel) channel->close();
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.Move): a copy was assigned, which libstdc++ makes and moves
   tokens.request_stop();
   return true;
 }
@@ -154,7 +155,7 @@ context_and_cancel context_make_until(const context& parent, int64_t when_ns) {
     state->deadline_ns = when_ns;
     const auto left =
         std::chrono::nanoseconds(when_ns) - std::chrono::steady_clock::now().time_since_epoch();
-    if (left > left.zero()) {
+    if (left > std::chrono::nanoseconds::zero()) {
       state->timer = after_func(left, [weak = std::weak_ptr(state)] {
         if (const auto s = weak.lock(); s != nullptr) s->end(errc::deadline_exceeded, nullptr);
       });

@@ -98,7 +98,7 @@ class Select : public CasesWait {
   Found look() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
   Found look_at(select_case& c) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
   Found wait() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
-  Found without_waiting() const noexcept;
+  [[nodiscard]] Found without_waiting() const noexcept;
   void leave_queues() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;
 
   void draw_turn(uint32_t i) noexcept;
