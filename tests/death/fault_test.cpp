@@ -251,7 +251,8 @@ TEST_P(FaultDeathTest, WithoutAHandlerALineSaysWhoItWas) {
 #endif
 }
 
-[[gnu::noinline, gnu::no_sanitize("undefined")]] int divide(int by) {
+// Spelled as both compilers know it.
+__attribute__((noinline, no_sanitize("undefined"))) int divide(int by) {
   asm volatile("" : "+r"(by));
   return 7 / by;
 }

@@ -156,7 +156,7 @@ TEST(ContextAnywhere, StopCallbacksMayUseTheTree) {
   const auto [root, cancel] = with_cancel(context::background());
   const auto [child, cancel_child] = with_cancel(root);
   int calls = 0;
-  const std::stop_callback of_root(root.stop_token(), [&, c = cancel_child] {
+  const std::stop_callback of_root(root.stop_token(), [&calls, &root = root, c = cancel_child] {
     ++calls;
     c();
     EXPECT_TRUE(root.err());
