@@ -84,7 +84,7 @@ class tick_source {
   [[nodiscard]] const chan<time_point>& channel() const noexcept { return channel_; }
   // NOLINTNEXTLINE(modernize-use-nodiscard): most who stop do not mind
   bool stop() const noexcept { return alarm_ != nullptr && alarm_stop(alarm_); }
-  // NOLINTNEXTLINE(modernize-use-nodiscard): the same
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most who reset do not mind
   bool reset(int64_t when_ns, int64_t period_ns) const {
     if (alarm_ == nullptr) no_timer();
     return alarm_reset(alarm_, when_ns, period_ns);

@@ -89,7 +89,8 @@ static_assert(sizeof(Direction[2]) + 24 <= kLineBytes || sizeof(Atomic<uint64_t>
 
 struct Poller {
   int epfd = -1;
-  int wake_fd = -1;
+  int wake_fd = -1;        // an eventfd; a pipe's end where there are none
+  int wake_write_fd = -1;  // the same, or the pipe's other end
   Atomic<bool> wake_pending{false};
   Atomic<int64_t> last_ns{0};
   // Fibers that wait for descriptors. Counted by direction words that hold a Wait.
@@ -123,7 +124,7 @@ uint64_t tag(const PollDesc* pd) noexcept {
          (pd->generation.load(std::memory_order_relaxed) & ((1U << kGenerationBits) - 1));
 }
 
-// nullptr: the eventfd of netpoll_break().
+// nullptr: what netpoll_break() writes to.
 PollDesc* record_of(uint64_t data) noexcept {
   return reinterpret_cast<PollDesc*>(data >> kGenerationBits);
 }
@@ -424,13 +425,42 @@ void netpoll_close(PollDesc* pd) noexcept {
 
 // ---- The scheduler's side ----
 
+namespace {
+
+// A sandbox may know no eventfd.
+bool is_refused(int error) noexcept {
+  return error == -ENOSYS || error == -EPERM || error == -EACCES;
+}
+
+// 0 or -errno.
+int open_wake_fds(Poller& poller) noexcept {
+  const int event = os::eventfd();
+  if (event >= 0) {
+    poller.wake_fd = poller.wake_write_fd = event;
+    return 0;
+  }
+  if (!is_refused(event)) return event;
+  int ends[2];
+  if (const int error = os::pipe2(ends, 0); error < 0) return error;
+  poller.wake_fd = ends[0];
+  poller.wake_write_fd = ends[1];
+  return 0;
+}
+
+void close_wake_fds(const Poller& poller) noexcept {
+  if (poller.wake_fd < 0) return;
+  os::fd_close(poller.wake_fd);
+  if (poller.wake_write_fd != poller.wake_fd) os::fd_close(poller.wake_write_fd);
+}
+
+}  // namespace
+
 int netpoll_init(Sched& s) noexcept {
   auto* poller = new (std::nothrow) Poller;
   if (poller == nullptr) return -ENOMEM;
   poller->runtime_id = runtime_ids.fetch_add(1, std::memory_order_relaxed) + 1;  // relaxed: unique
   poller->epfd = os::epoll_create();
-  poller->wake_fd = poller->epfd < 0 ? -1 : os::eventfd();
-  int error = poller->epfd < 0 ? poller->epfd : poller->wake_fd;
+  int error = poller->epfd < 0 ? poller->epfd : open_wake_fds(*poller);
   if (error >= 0) error = os::epoll_add(poller->epfd, poller->wake_fd, EPOLLIN, 0);
   s.poller = poller;
   if (error >= 0) return 0;
@@ -440,7 +470,7 @@ int netpoll_init(Sched& s) noexcept {
 
 void netpoll_fini(Sched& s) noexcept {
   if (s.poller == nullptr) return;
-  if (s.poller->wake_fd >= 0) os::fd_close(s.poller->wake_fd);
+  close_wake_fds(*s.poller);
   if (s.poller->epfd >= 0) os::fd_close(s.poller->epfd);
   delete s.poller;
   s.poller = nullptr;
@@ -448,14 +478,14 @@ void netpoll_fini(Sched& s) noexcept {
 
 void netpoll_forget() noexcept {
   const Poller* const poller = sched().poller;
-  os::fd_close(poller->wake_fd);
+  close_wake_fds(*poller);
   os::fd_close(poller->epfd);
 }
 
 namespace {
 
 // First the descriptor, then the word: a break in between finds the word set and writes nothing, but
-// we have yet to look again.
+// we have yet to look again. So there is never more than one break to be read, in a pipe neither.
 void eat_break(Poller* poller) noexcept {
   uint64_t count;
   (void)os::fd_read(poller->wake_fd, &count, sizeof count);
@@ -500,12 +530,12 @@ void netpoll_break() noexcept {
   const uint64_t one = 1;
   long rc;
   do {
-    rc = os::fd_write(poller->wake_fd, &one, sizeof one);
+    rc = os::fd_write(poller->wake_write_fd, &one, sizeof one);
   } while (rc == -EINTR);
   // EAGAIN: its count is full, so it is readable. Anything else, and the poller would sleep on: somebody
   // has closed our descriptor.
   if (rc < 0 && rc != -EAGAIN) {
-    fatal_value("P6: the eventfd that wakes the poller is not to be written", rc, __FILE__,
+    fatal_value("P6: the descriptor that wakes the poller is not to be written", rc, __FILE__,
                 __LINE__);
   }
 }

@@ -37,7 +37,6 @@ namespace gort {
 namespace {
 
 constexpr int64_t kMinNs = 1'000'000;
-constexpr int64_t kPausesNs = 2'000'000;  // where a thread does not run all the time
 constexpr int64_t kSoonNs = 100'000;      // where something was found, or looks suspicious
 constexpr int64_t kTimerMinNs = 100'000;  // the precision of timers that no M looks after
 constexpr int64_t kMaxNs = 10'000'000;
@@ -208,11 +207,11 @@ Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
   const Seen timers = look_after_timers(s, now);
   Seen seen = std::max(timers, look(s, w, now));
   const int64_t gap_ns = seen == Seen::all_moves ? kPollGapNs : kPollGapLongTurnNs;
-  if (poll_network(s, now, gap_ns)) seen = Seen::soon;
+  const bool polled = poll_network(s, now, gap_ns);
+  if (polled) seen = Seen::soon;
   // They are queued, and every P is busy.
-  if (s.timely_size() != 0 && s.tick_ns != 0 && !a_p_is_idle(s)) {
+  if ((polled || timers == Seen::soon) && s.tick_ns != 0 && !a_p_is_idle(s)) {
     kick_longest(s, w, now);
-    seen = Seen::soon;
   }
   return seen;
 }
@@ -220,7 +219,6 @@ Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
 int64_t next_sleep(Sched& s, const Watch& w, Seen seen, int64_t now, int64_t last_ns) noexcept {
   int64_t sleep_ns = seen == Seen::soon          ? kSoonNs
                      : seen == Seen::passed_over ? kMinNs
-                     : seen == Seen::pauses      ? kPausesNs
                                                  : std::min(2 * last_ns, kMaxNs);
   int64_t due = orphaned_timer(s);
   if (seen != Seen::all_moves) {

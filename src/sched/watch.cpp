@@ -1,7 +1,6 @@
 #include "sched/watch.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/mem.hpp"
 #include "sched/idle.hpp"
@@ -27,8 +26,6 @@ bool same_fiber(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
     seen.turns = turns;
     seen.since_ns = now_ns;
     seen.asleep = false;
-    seen.slept = false;
-    seen.looked_at_ns = 0;
   }
   // relaxed, both: a look.
   if (p.long_turns.load(std::memory_order_relaxed) != turns) return same;
@@ -50,45 +47,23 @@ int holder(const P& p) noexcept {
   return m != nullptr ? m->os.tid.load(std::memory_order_relaxed) : 0;
 }
 
-// What share of the time since the last look at this turn the thread has had a processor.
-enum class Share : uint8_t { unknown, none, some, most };
-Share share_of_time(int tid, ProcWatch& seen, int64_t now_ns) noexcept {
-  const int64_t cpu_ns = os::thread_cpu_ns(tid);
-  const int64_t used_ns = cpu_ns - std::exchange(seen.cpu_ns, cpu_ns);
-  const int64_t at_ns = std::exchange(seen.looked_at_ns, now_ns);
-  if (at_ns == 0) return Share::unknown;
-  if (used_ns == 0) return Share::none;
-  return 2 * used_ns >= now_ns - at_ns ? Share::most : Share::some;
-}
-
 // Whether it waits in the kernel now. Without /proc: whether it has used no processor time since the last look.
-bool is_asleep(int tid, Share share) noexcept {
-  const char state = os::thread_state(tid);
-  return state != '\0' ? state != 'R' : share == Share::none;
+bool is_asleep(int tid, ProcWatch& seen) noexcept {
+  if (const char state = os::thread_state(tid); state != '\0') return state != 'R';
+  const int64_t before_ns = seen.cpu_ns;
+  seen.cpu_ns = os::thread_cpu_ns(tid);
+  return seen.cpu_ns == before_ns;
 }
 
-// WA2, for a thread that has not had most of the time. Takes down whether it is asleep.
-ThreadSeen look_closer(int tid, ProcWatch& seen, Share share, int64_t now_ns) noexcept {
-  const bool before = std::exchange(seen.asleep, is_asleep(tid, share));
-  seen.slept = seen.slept || seen.asleep;
-  if (seen.slept && now_ns - seen.since_ns >= kNowAndThenNs) return ThreadSeen::blocked;
-  if (!seen.asleep) return ThreadSeen::pauses;
-  return before ? ThreadSeen::blocked : ThreadSeen::sleeps;
-}
-
-// WA2. Takes down what it sees; a second time at the same moment it is that.
-ThreadSeen look_at_thread(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
+// WA2. Takes down what it sees.
+enum class Thread : uint8_t { gone, runs, sleeps, blocked };
+Thread look_at_thread(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
   const int tid = holder(p);
-  if (tid == 0) return ThreadSeen::gone;
-  if (seen.looked_at_ns == now_ns) return seen.thread;
-  const Share share = share_of_time(tid, seen, now_ns);
-  if (share == Share::most) {
-    seen.asleep = false;
-    seen.thread = ThreadSeen::runs;
-  } else {
-    seen.thread = look_closer(tid, seen, share, now_ns);
-  }
-  return seen.thread;
+  if (tid == 0) return Thread::gone;
+  const bool before = seen.asleep;
+  seen.asleep = is_asleep(tid, seen);
+  if (!seen.asleep) return Thread::runs;
+  return before || now_ns - seen.since_ns >= kNowAndThenNs ? Thread::blocked : Thread::sleeps;
 }
 
 // WA3.
@@ -102,29 +77,27 @@ void ask_to_yield(const P& p, const ProcWatch& seen, int64_t now_ns) noexcept {
 
 enum class Due : uint8_t { others_wait, time_has_come };
 
-// WA1: others wait for this P. How soon to look again.
-Seen examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept {
-  const ThreadSeen thread = look_at_thread(p, seen, now_ns);
-  switch (thread) {
-    case ThreadSeen::gone:
-      return Seen::all_moves;
-    case ThreadSeen::blocked:
+// WA1: others wait for this P. True: look again soon.
+bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept {
+  switch (look_at_thread(p, seen, now_ns)) {
+    case Thread::gone:
+      return false;
+    case Thread::blocked:
       (void)retake(&p, seen.turns);
-      return Seen::soon;
-    case ThreadSeen::sleeps:
-      return Seen::soon;
-    case ThreadSeen::pauses:
-    case ThreadSeen::runs:
+      return true;
+    case Thread::sleeps:
+      return true;
+    case Thread::runs:
       break;
   }
   const int64_t limit = due == Due::time_has_come ? kWakeRunNs : patience_ns(s);
-  if (now_ns - seen.since_ns >= limit && kick(&p, seen.turns)) return Seen::soon;
-  return thread == ThreadSeen::pauses ? Seen::pauses : Seen::all_moves;
+  if (now_ns - seen.since_ns < limit) return false;
+  return kick(&p, seen.turns);
 }
 
 // Nobody waits for this P; but with it, all are idle, perhaps, and sysmon may sleep.
 void take_from_blocked(P& p, ProcWatch& seen, int64_t now_ns) noexcept {
-  if (look_at_thread(p, seen, now_ns) == ThreadSeen::blocked) (void)retake(&p, seen.turns);
+  if (look_at_thread(p, seen, now_ns) == Thread::blocked) (void)retake(&p, seen.turns);
 }
 
 }  // namespace
@@ -160,7 +133,9 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
       if (now_ns - of.since_ns >= kBlockedAloneNs) take_from_blocked(p, of, now_ns);
       continue;
     }
-    seen = std::max(seen, examine(s, p, of, due ? Due::time_has_come : Due::others_wait, now_ns));
+    if (examine(s, p, of, due ? Due::time_has_come : Due::others_wait, now_ns)) {
+      seen = Seen::soon;
+    }
   }
   return seen;
 }

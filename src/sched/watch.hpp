@@ -3,11 +3,9 @@
 //   WA1  A P that has not begun another fiber since the last look, while fibers wait in it or for anybody, or it is to rest, is looked at: if
 //        its thread is blocked in the kernel it loses the P (PR5 in preempt.hpp); if it runs, and somebody's time has come
 //        meanwhile, or its ticks fail to come, its fiber is asked to give way (PR6).
-//   WA2  Blocked means: the kernel says that the thread sleeps, at two looks in a row; or the P has not moved for a millisecond
-//        and the thread was found asleep once, and has had a processor for less than half of the time since the last look:
-//        a client of a server on the same machine sleeps for moments, again and again, and uses no slice up. One that has
-//        had less than half, but was not found asleep, is looked at again soon. The clock alone would not tell: a thread
-//        without a processor uses none. It spares the look into /proc where the thread has had most of the time.
+//   WA2  Blocked means: the kernel says that the thread sleeps, at two looks in a row, or at one when the P has not moved for
+//        a millisecond: a client of a server on the same machine sleeps for moments, again and again, and uses no slice up.
+//        The thread's clock alone would not tell: a thread without a processor uses none.
 //   WA3  The fiber of such a P is also told that others wait (M::yield_wanted), with preemption or without: it hears of it
 //        where it calls checkpoint(), and gives way there by a switch, which costs a hundredth of an interruption. A word that
 //        comes late is heard by another fiber of the M, which gives way in vain.
@@ -21,18 +19,11 @@
 
 namespace gort {
 
-// WA2. `pauses`: it is often not on a processor, but was not found asleep.
-enum class ThreadSeen : uint8_t { gone, runs, pauses, sleeps, blocked };
-
 struct ProcWatch {
   uint64_t turns = 0;
   int64_t since_ns = 0;  // when it was first seen with these turns
-  // The last look at the thread that has the P, with these turns.
-  int64_t looked_at_ns = 0;  // 0: there was none
-  ThreadSeen thread = ThreadSeen::gone;
-  int64_t cpu_ns = 0;   // its processor time then
-  bool asleep = false;  // it was
-  bool slept = false;   // it was, or at a look before
+  bool asleep = false;   // its thread was, at the last look at it with these turns
+  int64_t cpu_ns = 0;    // what it had used, where there is no /proc
 };
 
 struct Watch {
@@ -42,7 +33,6 @@ struct Watch {
 enum class Seen : uint8_t {
   all_moves,    // no P runs one fiber for long
   long_turn,    // one does
-  pauses,       // one does, whose thread is often not on a processor
   passed_over,  // a fiber waits although a P is idle (I4, I8)
   soon,         // something was done, or looks as if something will have to be done soon
 };

@@ -4,8 +4,11 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <thread>
 
 #include "fault_test.hpp"
+#include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/stats.hpp"
 #include "os/os.hpp"
 
@@ -80,6 +83,30 @@ TEST_F(Start, WithoutAPoller) {
   const auto e = refusal({Call::epoll_add, always(), fail(ENOSPC)});
   EXPECT_EQ(e.code(), std::errc::no_space_on_device);
   EXPECT_NE(std::string(e.what()).find("gort: the poller"), std::string::npos) << e.what();
+}
+
+// A sandbox that knows no eventfd: a pipe wakes the poller.
+TEST_F(Start, WithoutAnEventfd) {
+  for (const int error : {ENOSYS, EPERM, EACCES}) {
+    Armed armed({{Call::eventfd, always(), fail(error)}});
+    runtime rt(options{.procs = 2});
+    EXPECT_EQ(armed.fired(), 1U);
+    rt.run([] {
+      const chan<int> from_thread;
+      std::thread foreign([from_thread] {
+        for (int i = 0; i < 200; ++i) {
+          from_thread.send(i);
+          std::this_thread::yield();
+        }
+      });
+      for (int i = 0; i < 200; ++i) {
+        EXPECT_EQ(from_thread.recv(), i);
+        sleep_for(std::chrono::microseconds(10));
+      }
+      blocking([&] { foreign.join(); });
+    });
+  }
+  expect_nothing_left("runs without an eventfd");
 }
 
 TEST_F(Start, WithoutPs) {

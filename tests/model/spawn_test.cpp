@@ -409,7 +409,7 @@ TEST(SpawnModel, Mutants) {
                       {{.random_runs = 300}, pools_on_first_use},
                       {{.preemptions = 1}, pool_and_walk},
                       {{.random_runs = 1500}, born_while_all_stop},
-                      {{.random_runs = 300}, reborn_while_all_stop},
+                      {{.random_runs = 2000}, reborn_while_all_stop},
                       {{.random_runs = 1500}, end_while_asked},
                       {{.random_runs = 300}, reborn_after_a_request},
                       {{.random_runs = 1500}, last_end},

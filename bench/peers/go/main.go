@@ -174,6 +174,8 @@ func main() {
 		{"select_default", selects, selectDefault},
 		{"select_default_2", selects, selectDefault2},
 		{"select_pingpong", roundTrips, selectPingpong},
+		{"mutex", lockings, mutexAlone},
+		{"mutex_8", lockers * lockingsEach, mutexCrowd},
 	}
 	if len(os.Args) == 3 && os.Args[1] == blockedClient {
 		requests(os.Args[2])

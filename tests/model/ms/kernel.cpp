@@ -107,6 +107,9 @@ void futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept
 int epoll_create() noexcept {
   return kEpollFd;
 }
+int pipe2(int*, int) noexcept {
+  return -ENOSYS;  // there is an eventfd
+}
 int eventfd() noexcept {
   return kWakeFd;
 }
