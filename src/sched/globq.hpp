@@ -98,7 +98,7 @@ class GlobalQueue {
   [[nodiscard]] uint32_t approx_size() const noexcept {
     return size_.load(std::memory_order_relaxed);
   }
-  // relaxed: a hint; sysmon looks again.
+  // relaxed: a hint; where one was missed the ladder comes a turn later (F7).
   [[nodiscard]] uint32_t approx_timely() const noexcept {
     return timely_size_.load(std::memory_order_relaxed);
   }

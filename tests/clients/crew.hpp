@@ -17,7 +17,7 @@ using Connect = std::function<Session(int client)>;
 
 // Runs both, three times each. Fails the test, with the figures, if the fibers' rate is less than that of the threads
 // times kRateMin at the median; if a fiber that sleeps beside the fibers is late by more than kP99MsMax at the 99th
-// percentile, or kMaxMsMax at worst, longer than a thread that sleeps beside the threads, which waits for its turn, too,
+// percentile, or at worst by kMaxMsMax more than a thread that sleeps beside the threads, which waits for its turn, too,
 // where the server has a process for each client; or if anything was wrong.
 void expect_fibers_to_do_as_threads(const char* name, int turns, const Connect& connect);
 

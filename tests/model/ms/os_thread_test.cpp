@@ -205,8 +205,8 @@ void blocks() {
   world.finish();
 }
 
-// Its end is its M's; what is left in the P is somebody else's to run.
-void ends_locked() {
+// Its end is its M's; what is left in the P is somebody else's to run: one that is there, or that has to be made.
+void ends_locked(bool spare) {
   MsWorld world(1);
   begin();
   check(start_spares() == 0, "the model's kernel makes every thread of this kind");
@@ -218,6 +218,7 @@ void ends_locked() {
   });
   world.put(0, a);
   world.start();
+  if (spare) world.add_spare();
   a.join();
   b.join();
   MsWorld::end_run();
@@ -244,7 +245,13 @@ TEST(OsThreadModel, Blocks) {
   expect_right_so_far(blocks, 10'000);
 }
 TEST(OsThreadModel, EndsLocked) {
-  expect_right_so_far(ends_locked, 10'000);
+  expect_right_so_far([] { ends_locked(false); }, 10'000);
+}
+// In more runs than these five Ms are made, and with them the checker's threads do not suffice.
+TEST(OsThreadModel, EndsLockedBesideASpare) {
+  const model::Result r =
+      model::explore({.preemptions = 1, .stale = 1, .max_runs = 4'000}, [] { ends_locked(true); });
+  EXPECT_FALSE(r.failed) << r;
 }
 
 }  // namespace
