@@ -51,11 +51,14 @@ struct SanitizerState {
 inline constexpr int kShadowLives = 1000;
 #endif
 
-// Threads that a sanitizer's own runtime keeps.
+// Threads that a sanitizer's own runtime keeps, and whether it calls the handler of ticks later than they come, as a function
+// and with every signal blocked.
 #if defined(GORT_TSAN)
 inline constexpr int kSanitizerThreads = 1;
+inline constexpr bool kPutsTicksOff = true;
 #else
 inline constexpr int kSanitizerThreads = 0;
+inline constexpr bool kPutsTicksOff = false;
 #endif
 
 enum class SwitchKind : unsigned char { returns, final };

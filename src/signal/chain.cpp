@@ -103,12 +103,6 @@ int level_for(const Chain& chain, int levels, const os::SignalAction& action) no
   return levels;
 }
 
-uint64_t interrupted_mask(void* context) noexcept {
-  uint64_t mask = 0;  // the kernel writes no more than this of libc's larger sigset_t
-  std::memcpy(&mask, &static_cast<const ucontext_t*>(context)->uc_sigmask, sizeof mask);
-  return mask;
-}
-
 }  // namespace
 
 // ---- A level's action -----------------------------------------------------------------------------------
@@ -251,12 +245,18 @@ void unsetsigstacks() noexcept {
 
 // ---- In a handler ---------------------------------------------------------------------------------------
 
+uint64_t interrupted_mask(const Arrived& signal) noexcept {
+  uint64_t mask = 0;  // the kernel writes no more than this of libc's larger sigset_t
+  std::memcpy(&mask, &static_cast<const ucontext_t*>(signal.context)->uc_sigmask, sizeof mask);
+  return mask;
+}
+
 bool call_chained(const Arrived& signal, SignalHandler* instead) {
   const os::SignalAction action = chains[signal.sig].cells[signal.level].use();
   *instead = action.handler;
   if (!os::has_handler(action)) return false;
   const uint64_t itself = (action.flags & SA_NODEFER) != 0 ? 0 : os::signal_bit(signal.sig);
-  const uint64_t ours = os::sigprocmask(interrupted_mask(signal.context) | action.mask | itself);
+  const uint64_t ours = os::sigprocmask(interrupted_mask(signal) | action.mask | itself);
   if ((action.flags & SA_SIGINFO) != 0) {
     using WithInfo = void (*)(int, siginfo_t*, void*);
     function_cast<WithInfo>(action.handler)(signal.sig, static_cast<siginfo_t*>(signal.info),

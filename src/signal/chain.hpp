@@ -68,6 +68,9 @@ struct Arrived {
   void* context;  // ucontext_t
 };
 
+// What was blocked when it came.
+[[nodiscard]] uint64_t interrupted_mask(const Arrived& signal) noexcept;
+
 // Puts our handler before whatever is there, again if need be. False: all levels are used up, and the signal is theirs.
 bool take_signal(int sig) noexcept;
 // The same with SIG_IGN in place of our handler, which take_signal() may follow. By signals::ignore() only: what gort itself uses is

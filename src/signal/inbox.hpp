@@ -1,4 +1,4 @@
-// inbox: how a signal gets from its handler to who sends it on. Owned by notify.cpp; tells apart a signal that channels
+// inbox: how a signal gets from its handler (handler.cpp) to who sends it on (notify.cpp); tells apart a signal that channels
 // want from one that goes on to the program, and keeps the first until somebody takes it.
 //
 //   NT1  A signal is never lost: of one that is put down, put() has said yes, and a take() that begins later finds it; one that
@@ -74,5 +74,7 @@ class SignalInbox {
   Atomic<uint32_t> inside_{0};  // handlers that may put something down
   Note note_;
 };
+
+extern constinit SignalInbox signal_inbox;
 
 }  // namespace gort

@@ -42,8 +42,6 @@ namespace {
 
 constexpr size_t kHelperStackBytes = size_t{256} << 10;  // handlers of the program may run there
 
-constinit SignalInbox inbox;
-
 // Those that can be had: "Signals that can not be had" of signals.hpp says why not the others.
 uint64_t available() noexcept {
   uint64_t set = kMaskedInHandlers & ~(os::signal_bit(SIGKILL) | os::signal_bit(SIGSTOP) |
@@ -138,7 +136,7 @@ void Notifier::forget() noexcept {
 }
 
 const bool forgets_wishes = on_fork([]() noexcept {
-  inbox.forget();
+  signal_inbox.forget();
   notifier().forget();
 });
 
@@ -152,7 +150,7 @@ void Notifier::helper_main(void* self) noexcept {
   os::minit(n.helper_);
   uint64_t open = 0;
   for (;;) {
-    inbox.sleep();
+    signal_inbox.sleep();
     // relaxed, both: the note has brought them.
     if (n.over_.load(std::memory_order_relaxed)) return;
     if (const uint64_t now = n.open_.load(std::memory_order_relaxed); now != open) {
@@ -167,7 +165,7 @@ void Notifier::helper_main(void* self) noexcept {
 // On the helper, or on who has closed the inbox to something.
 void Notifier::deliver() noexcept {
   const std::lock_guard guard(list_);
-  for_each_signal(inbox.take(), [this](int sig) {
+  for_each_signal(signal_inbox.take(), [this](int sig) {
     for (const Subscriber& s : subscribers_) {
       if ((s.signals & os::signal_bit(sig)) != 0) (void)s.ch.try_send(sig);
     }
@@ -194,7 +192,7 @@ void Notifier::end_helper() noexcept {
   has_helper_ = false;
   house_threads.will_end();
   over_.store(true, std::memory_order_relaxed);  // relaxed: the note follows
-  inbox.wake();
+  signal_inbox.wake();
   blocking([this] { os::mdestroy(helper_); });
   const Region in;
   end_outside_waker();  // D8
@@ -204,7 +202,7 @@ void Notifier::set_helpers_mask(uint64_t open) noexcept {
   // relaxed: who changes it holds `calls`.
   if (open == open_.load(std::memory_order_relaxed)) return;
   open_.store(open, std::memory_order_relaxed);  // relaxed: the note follows
-  inbox.wake();
+  signal_inbox.wake();
   blocking([this] { masked_.sleep(); });
 }
 
@@ -224,7 +222,7 @@ void Notifier::take_signals(uint64_t set) {
         refused = sig;
       }
     });
-    if (refused != 0) put_back(done & ~inbox.wanted() & ~ignored_);
+    if (refused != 0) put_back(done & ~signal_inbox.wanted() & ~ignored_);
   }
   if (refused != 0) {
     throw std::system_error(
@@ -264,8 +262,8 @@ void Notifier::add(const chan<int>& ch, uint64_t set) {
     const std::lock_guard list(list_);
     std::find_if(subscribers_.begin(), subscribers_.end(), same)->signals |= set;
   }
-  inbox.open(set);
-  set_helpers_mask(inbox.wanted());
+  signal_inbox.open(set);
+  set_helpers_mask(signal_inbox.wanted());
 }
 
 // Of `set`, what is wanted now and would be by nobody without that channel (all channels: nullptr).
@@ -274,19 +272,19 @@ uint64_t Notifier::wanted_without(const chan<int>* ch, uint64_t set) {
   for (const Subscriber& s : subscribers_) {
     if (ch != nullptr && !(s.ch == *ch)) others |= s.signals;
   }
-  return set & inbox.wanted() & ~others;
+  return set & signal_inbox.wanted() & ~others;
 }
 
 // NT4. `set` of that channel's signals, or of everybody's.
 void Notifier::withdraw(const chan<int>* ch, uint64_t set, Then then) {
   const uint64_t over = wanted_without(ch, set);
-  const uint64_t left = inbox.wanted() & ~over;
+  const uint64_t left = signal_inbox.wanted() & ~over;
   if (left == 0) {
     end_helper();
   } else {
     set_helpers_mask(left);
   }
-  inbox.close(over);
+  signal_inbox.close(over);
   deliver();
   {
     const std::lock_guard list(list_);
@@ -318,13 +316,6 @@ void Notifier::remove_all(uint64_t set, Then then) {
 }
 
 }  // namespace
-
-bool notified(const Arrived& signal) {
-  if (!inbox.put(signal.sig)) return false;  // NT1
-  SignalHandler instead;
-  (void)call_chained(signal, &instead);
-  return true;
-}
 
 namespace signals {
 

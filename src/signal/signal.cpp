@@ -1,38 +1,17 @@
+// What is taken for the life of a runtime. What a signal does then: handler.cpp.
 #include "signal/signal.hpp"
 
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 
 #include "base/line.hpp"
-#include "base/thread_safety.hpp"
 #include "os/os.hpp"
-#include "sched/current.hpp"
-#include "sched/preempt.hpp"
 #include "sched/region.hpp"
 #include "signal/fault.hpp"
-#include "signal/notify.hpp"
 
 namespace gort {
 namespace {
-
-// Not noexcept: see call_chained().
-template <int kLevel>
-void sigtramp(int sig, void* info, void* context) {
-  const int error = errno;
-  const Arrived signal{sig, kLevel, info, context};
-  if (M* const m = current_m(); m != nullptr) {
-    sighandler(signal, m);
-  } else {
-    cgoSigtramp(signal);
-  }
-  errno = error;
-}
-
-const siginfo_t* info_of(const Arrived& signal) noexcept {
-  return static_cast<const siginfo_t*>(signal.info);
-}
 
 // What initsig() has taken, as a set. relaxed, every access: by the thread that starts and ends the runtime, and by sysmon,
 // whose life lies in between.
@@ -63,41 +42,6 @@ bool is_sanitizers(int sig) noexcept {
 }
 
 }  // namespace
-
-static_assert(kLevels == 8, "as many as here");
-const SignalHandler sigtramps[kLevels] = {sigtramp<0>, sigtramp<1>, sigtramp<2>, sigtramp<3>,
-                                          sigtramp<4>, sigtramp<5>, sigtramp<6>, sigtramp<7>};
-
-// TK2.
-bool is_tick(const M* m, const siginfo_t* info) noexcept {
-  return os::is_tick(m != nullptr ? &m->os : nullptr, info);
-}
-
-namespace {
-
-// PR6 in preempt.hpp.
-bool is_kick(M* m, const siginfo_t* info) noexcept {
-  return info->si_code == SI_TKILL && info->si_pid == os::getpid() && preempt_kicked(m);
-}
-
-}  // namespace
-
-// In this order: what is certainly ours; faults; what channels want; what is the program's.
-void sighandler(const Arrived& signal, M* m) {
-  if (signal.sig == kTickSignal && is_tick(m, info_of(signal))) return preempt_tick(m);
-  if (signal.sig == kTickSignal && is_kick(m, info_of(signal))) return;
-  if (is_fault(signal.sig, *info_of(signal))) return fault(signal, m);
-  if (notified(signal)) return;
-  forward(signal);
-}
-
-void cgoSigtramp(const Arrived& signal) {
-  // A thread that has just been an M, or is about to be one.
-  if (signal.sig == kTickSignal && is_tick(nullptr, info_of(signal))) return;
-  if (is_fault(signal.sig, *info_of(signal))) return fault(signal, nullptr);
-  if (notified(signal)) return;
-  forward(signal);
-}
 
 void initsig(Ticks ticks) noexcept {
   for (const int sig : kFaults) {

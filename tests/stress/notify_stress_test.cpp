@@ -23,9 +23,12 @@ using namespace std::chrono_literals;
 
 constexpr int kSignals[] = {SIGUSR1, SIGUSR2, SIGHUP};
 
-std::atomic<uint64_t> handled{0};
-void count_it(int) {
-  ++handled;
+// Not seen by ThreadSanitizer: what it does with a handler that it has put off is not reentrant, and an atomic in one makes it
+// do it again; of two signals at the same moment the second then leaves its thread with every signal blocked for good.
+// A program of 20 lines without gort shows it (libtsan of GCC 12).
+uint64_t handled = 0;
+[[gnu::no_sanitize("thread")]] void count_it(int) {
+  __atomic_fetch_add(&handled, 1, __ATOMIC_RELAXED);
 }
 
 class NotifyStress : public test::SchedulerTest {};
@@ -41,7 +44,7 @@ TEST_P(NotifyStress, TheLastOfEachStormComes) {
   own.sa_flags = SA_ONSTACK | SA_RESTART;
   for (const int sig : kSignals) ASSERT_EQ(::sigaction(sig, &own, nullptr), 0);
   options o = opts();
-  if (!test::kTsan) o.slice = 1ms;
+  o.slice = 1ms;
   const uint64_t seed = test::test_seed();
   in_fibers(o, [&] {
     const test::StressClock clock;
@@ -94,7 +97,7 @@ TEST_P(NotifyStress, TheLastOfEachStormComes) {
     ch.close();
     receives.join();
     EXPECT_GT(storms, 0U);
-    EXPECT_GT(handled, storms);
+    EXPECT_GT(__atomic_load_n(&handled, __ATOMIC_RELAXED), storms);
   });
   for (const int sig : kSignals) {
     struct sigaction now {};
