@@ -169,6 +169,15 @@ struct SignalContext {
   uintptr_t fp;  // where code is compiled with frame pointers
 };
 SignalContext signal_context(const void* context) noexcept;
+// In a handler, with its third argument, of a signal that nobody has asked for: if it has cut short a system call that has done nothing
+// yet, that call is made again once the handler has returned, instead of failing with EINTR (sigrestart.cpp). True: it will.
+bool restart_cut_call(void* context) noexcept;
+// Whether it ever does: elsewhere too little is known of the call.
+#if defined(__x86_64__)
+inline constexpr bool kRestartsCutCalls = true;
+#else
+inline constexpr bool kRestartsCutCalls = false;
+#endif
 
 // ---- Timers that send signals (timer.cpp) --------------------------------------------------------
 

@@ -11,7 +11,7 @@
 //
 // And it keeps the number of Ps what the machine has (RP6 in procs.cpp).
 //
-//   Y1  Falling asleep: sysmon_asleep = true (seq_cst), then look whether all Ps are idle, under Sched::lock. Getting
+//   Y1  Falling asleep: sysmon_asleep = true, a fence, then look whether all Ps are idle, under Sched::lock. Getting
 //       a P: idle_p_count falls, under the lock or seq_cst, then look at sysmon_asleep. One sees the other.
 //   Y2  The same for a timer that is armed by a thread without a P, which goes round by no M: the timer, a fence (timer_add),
 //       then a look at sysmon_asleep; sysmon_asleep, a fence, then a look at the timers (unattended). Who is woken, or sees
@@ -68,8 +68,8 @@ bool exiting(Sched& s) noexcept {
 // RP2.
 bool all_idle(Sched& s) noexcept {
   LockGuard guard(s.lock);
-  // seq_cst: Y1, for a P that its M has lent and takes back without the lock. modelled in SparesModel. relaxed: under the lock.
-  return s.idle_p_count.load(std::memory_order_seq_cst) ==
+  // relaxed: under the lock; for a P that its M has lent and takes back without it, behind the fence in sleep_deep() (Y1).
+  return s.idle_p_count.load(std::memory_order_relaxed) ==
          s.procs_in_use.load(std::memory_order_relaxed);
 }
 
@@ -181,9 +181,9 @@ void scavenge(Pace& w, int64_t now) noexcept {
 // time.
 void sleep_deep(Sched& s, int64_t most_ns) noexcept {
   for (;;) {
-    // Y1, at every turn: who ended the last sleep has taken the flag back. modelled in SparesModel.
-    s.sysmon_asleep.store(true, std::memory_order_seq_cst);
-    Mem::fence(std::memory_order_seq_cst);  // seq_cst: Y2
+    // relaxed: the fence follows. At every turn: who ended the last sleep has taken the flag back.
+    s.sysmon_asleep.store(true, std::memory_order_relaxed);
+    Mem::fence(std::memory_order_seq_cst);  // seq_cst: Y1, Y2
     chaos_point(ChaosPoint::sysmon_falling_asleep);
     if (Mem::recheck(!all_idle(s))) break;
     if (Mem::recheck(unattended(s))) break;  // I8

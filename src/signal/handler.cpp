@@ -72,8 +72,12 @@ bool interrupts(const Arrived& signal, M* m) noexcept {
   const bool tick = is_tick(m, info);
   if (!tick && (info->si_code != SI_TKILL || info->si_pid != os::getpid())) return false;
   const MaskWhilePutOff mask(signal);
-  if (!tick) return preempt_kicked(m);
-  preempt_tick(m);
+  if (tick) {
+    preempt_tick(m);  // TK1: cuts no system call short
+    return true;
+  }
+  if (!preempt_kicked(m)) return false;
+  (void)os::restart_cut_call(signal.context);
   return true;
 }
 

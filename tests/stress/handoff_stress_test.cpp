@@ -28,6 +28,8 @@
 #include "gort/chan.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
+#include "os/os.hpp"
+#include "support/random.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -386,6 +388,53 @@ TEST_P(HandoffStress, EveryKindAtOnce) {
     for (auto& f : fibers) f.join();
     bystanders.expect_that_they_went_on();
     expect_uninterrupted(calls, static_cast<int>(2 * std::size(kinds)));
+  });
+}
+
+// Computes for a while, so that a fiber whose time has come asks for the P by a signal, then waits with a limit, again and again: in the
+// calls that the kernel does not make again by itself.
+void compute_and_wait(Calls& calls, test::Random& random) {
+  const auto until = steady_clock::now() + std::chrono::microseconds(test::below(random, 400));
+  while (steady_clock::now() < until) {
+  }
+  const timespec kMoment{0, 1000};
+  // ThreadSanitizer knows only the first two as calls that wait; in others it puts our handler off until they have failed.
+  switch (test::below(random, test::kTsan ? 2 : 4)) {
+    case 0:
+      (void)counted(calls, ::poll(nullptr, 0, 1));
+      break;
+    case 1:
+      (void)counted(calls, ::nanosleep(&kMoment, nullptr));
+      break;
+    case 2:
+      (void)counted(calls, ::ppoll(nullptr, 0, &kMoment, nullptr));
+      break;
+    default: {
+      timeval moment{0, 1};
+      (void)counted(calls, ::select(0, nullptr, nullptr, nullptr, &moment));
+    }
+  }
+}
+
+// PR6. What a kick meets that comes late.
+TEST_P(HandoffStress, KicksCutNoCallShort) {
+  if (!os::kRestartsCutCalls) GTEST_SKIP() << "such a call ends with EINTR on this processor";
+  const uint64_t seed = test::test_seed();
+  in_watched_fibers([this, seed] {
+    const test::StressClock clock;
+    Calls calls;
+    Bystanders bystanders;
+    bystanders.await();
+    std::vector<task<void>> fibers;
+    for (int i = 0; i < 2 * nprocs(); ++i) {
+      fibers.push_back(spawn([&, own_seed = seed + static_cast<uint64_t>(i)] {
+        test::Random random(own_seed);
+        while (clock.running()) compute_and_wait(calls, random);
+      }));
+    }
+    for (auto& f : fibers) f.join();
+    bystanders.expect_that_they_went_on();
+    expect_uninterrupted(calls, 1);
   });
 }
 

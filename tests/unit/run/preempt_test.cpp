@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <ctime>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -81,14 +80,23 @@ TEST_P(TicksBy, TwoHogsTakeTurns) {
 TEST(PreemptAlone, SparesLeaveWhenTheyAreIdle) {
   if (test::kSanitizers) GTEST_SKIP() << "a sanitizer takes its time";
   run(options{.procs = 2}, [] {
+    constexpr int kBlocked = 20;
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    std::atomic<int> begun{0};
     std::vector<task<void>> blocked;
-    for (int i = 0; i < 20; ++i) {
-      blocked.push_back(spawn([] {
-        const timespec ms{0, 300'000'000};
-        EXPECT_EQ(::nanosleep(&ms, nullptr), 0) << "no signal may cut it short";
+    for (int i = 0; i < kBlocked; ++i) {
+      blocked.push_back(spawn([&] {
+        // The last of them can begin once all but one of the others have lost their Ps.
+        if (++begun == kBlocked) {
+          EXPECT_EQ(::write(ends[1], "x", 1), 1);
+        }
+        pollfd fed{ends[0], POLLIN, 0};
+        EXPECT_EQ(::poll(&fed, 1, -1), 1) << "no signal may cut it short";
       }));
     }
     for (auto& b : blocked) b.join();
+    for (const int fd : ends) ::close(fd);
     EXPECT_GE(stats().threads, 20);
     EXPECT_GE(stats().handoffs, 18U);
     const auto end = steady_clock::now() + test::kPatience;
