@@ -11,6 +11,7 @@
 #include "gort/detail/fiber.hpp"
 #include "gort/export.hpp"
 #include "gort/fiber.hpp"
+#include "gort/fiber_local.hpp"
 #include "gort/spawn.hpp"
 
 namespace gort {
@@ -58,8 +59,8 @@ class GORT_API wait_group {
   }
 
   // Runs f(args...) on a fiber of its own, as gort::go does, and counts it: add(1) now, done() when
-  // f has returned, or was stopped, and what it was made of is destroyed. If no fiber can be made,
-  // throws as gort::go, and the count is as it was.
+  // f has returned, or was stopped, and what it was made of and the fiber's fiber_locals are
+  // destroyed. If no fiber can be made, throws as gort::go, and the count is as it was.
   template <class F, class... Args>
   void go(F&& f, Args&&... args) {
     using bound = detail::bound_for<F, Args...>;
@@ -89,7 +90,10 @@ class GORT_API wait_group {
 
   struct done_on_exit {
     wait_group* group;
-    ~done_on_exit() { group->done(); }
+    ~done_on_exit() {
+      detail::end_locals();
+      group->done();
+    }
   };
 
   [[noreturn]] static void throw_no_such_count(std::ptrdiff_t added);

@@ -13,6 +13,7 @@
 
 #include "gort/blocking.hpp"
 #include "gort/errors.hpp"
+#include "gort/fiber_local.hpp"
 #include "sync_fixture.hpp"
 
 namespace gort {
@@ -126,6 +127,24 @@ TEST_P(WaitGroup, TimeLimitsPass) {
     until_waiters(&wg, 1);
     wg.done();
     waiter.join();
+  });
+}
+
+// The function, and the fiber's own variables, have ended when wait() returns, though ending them takes a while.
+struct TakesTime {
+  std::shared_ptr<int> witness;
+  ~TakesTime() { yield(); }
+};
+TEST_P(WaitGroup, WhatAFiberOwnsIsGoneBehindWait) {
+  static const fiber_local<TakesTime> own;
+  in_fibers([] {
+    const auto witness = std::make_shared<int>(0);
+    for (int i = 0; i < 100; ++i) {
+      wait_group wg;
+      for (int n = 0; n < 4; ++n) wg.go([witness] { own->witness = witness; });
+      wg.wait();
+      ASSERT_EQ(witness.use_count(), 1);
+    }
   });
 }
 
