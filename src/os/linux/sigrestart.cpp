@@ -1,5 +1,5 @@
 // sigrestart: a system call that a signal of ours has cut short is made again. Implements restart_cut_call() of os.hpp;
-// called by the handler of SIGURG (src/signal/handler.cpp).
+// called by the handler of SIGURG (src/signal/handler.cpp), for sysmon's signals and for those that are ignored (chain.cpp).
 //
 // SA_RESTART makes the kernel do that for most calls, but not for those with a time limit (poll, nanosleep, recv with
 // SO_RCVTIMEO). A signal that is meant for a thread that computes may meet one that has just begun such a call, and programs
@@ -9,8 +9,8 @@
 //        all the same, and not connect(), which goes on behind its caller's back.
 //   RC2  To the program it is as if that signal, and whichever came in the same moment, had come before the call, which is possible for
 //        every call but those that let signals in by a mask of their own: sigsuspend, and ppoll, pselect and epoll_pwait if they
-//        have got one. Those are not made again. A relative time limit begins anew: the call had begun microseconds ago, since the thread was seen
-//        running.
+//        have got one. Those are not made again. A relative time limit begins anew. Both are a matter of moments: a thread
+//        that blocks for longer has lost its P (WA2 in watch.hpp), and gets no such signal.
 //   RC3  The kernel does not say which call it was (on x86-64 the number was in rax, where the result is now), but the instruction
 //        before the call does: libc's wrappers load a constant, or a register that the call has left alone. What might be
 //        read in two ways is not made again. The code is read by a system call, since it may be executable only.
