@@ -277,15 +277,13 @@ bool preempt_kicked(M* m) noexcept {
   return true;
 }
 
-Kick kick(P* p, uint64_t turns, LastKick last) noexcept {
+bool kick(P* p, uint64_t turns) noexcept {
   // acquire: pairs with hold() in idle_list.cpp. unmodelled: as there.
   M* const m = p->m.load(std::memory_order_acquire);
-  if (m == nullptr) return Kick::nobody;
-  // relaxed: PR6, the signal follows. One that is under way takes this number, too.
-  const bool under_way = m->kick.exchange(turns + 1, std::memory_order_relaxed) != 0;
-  if (under_way && last == LastKick::may_come) return Kick::under_way;
+  if (m == nullptr) return false;
+  m->kick.store(turns + 1, std::memory_order_relaxed);  // relaxed: PR6, the signal follows
   signalM(m, SIGURG);
-  return Kick::sent;
+  return true;
 }
 
 void give_way_late(M* m) noexcept {

@@ -27,7 +27,6 @@
 //   PR6  sysmon may ask a fiber to give way before its slice is over, for one whose time has come: it notes P's turns in
 //        M::kick, then signals the M. If P has moved on by then, the signal does nothing. It goes only to a thread that
 //        the kernel says is running; one that begins a system call in this moment makes it again (os::restart_cut_call()).
-//        While one is on its way there is no other, so that each finds M::kick set: one that does not is the program's.
 //
 // Rejected: moving the fiber (above); a call injected into it (needs room on its stack, breaks unwind tables); a signal
 // to the whole process (hits whom it likes).
@@ -43,10 +42,8 @@ struct P;
 void preempt_tick(M* m) noexcept;
 // PR6: in the handler of a signal from a thread of this process. False: it is not about M::kick.
 [[nodiscard]] bool preempt_kicked(M* m) noexcept;
-// PR6: by sysmon. nobody: no M holds the P. under_way: a signal that has not come yet will do, unless it is thought lost.
-enum class Kick : uint8_t { nobody, under_way, sent };
-enum class LastKick : uint8_t { may_come, is_lost };
-Kick kick(P* p, uint64_t turns, LastKick last) noexcept;
+// PR6: by sysmon. False: nobody holds the P, or it was not to be reached.
+bool kick(P* p, uint64_t turns) noexcept;
 
 // The same where a region is left whose M was to give way (RG3).
 void give_way_late(M* m) noexcept;

@@ -13,8 +13,6 @@ namespace {
 constexpr int64_t kWakeRunNs = 200'000;
 // Who has kept his P for so long while others wait, and is found asleep, sleeps often.
 constexpr int64_t kNowAndThenNs = 1'000'000;
-// Later than a signal comes to a thread that waits for a processor. It does not come where the program has taken SIGURG.
-constexpr int64_t kKickLostNs = 20'000'000;
 // As long as Go waits before it takes a P that nobody wants from a thread in a system call.
 constexpr int64_t kBlockedAloneNs = 10'000'000;
 // Slices behind which ticks do not come: the thread has no timer, or SIGURG is blocked there (then this does not help either).
@@ -94,10 +92,7 @@ bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept 
   }
   const int64_t limit = due == Due::time_has_come ? kWakeRunNs : patience_ns(s);
   if (now_ns - seen.since_ns < limit) return false;
-  const bool lost = now_ns - seen.kicked_ns >= kKickLostNs;
-  const Kick kicked = kick(&p, seen.turns, lost ? LastKick::is_lost : LastKick::may_come);
-  if (kicked == Kick::sent) seen.kicked_ns = now_ns;
-  return kicked != Kick::nobody;
+  return kick(&p, seen.turns);
 }
 
 // Nobody waits for this P; but with it, all are idle, perhaps, and sysmon may sleep.

@@ -24,7 +24,6 @@ struct ProcWatch {
   int64_t since_ns = 0;  // when it was first seen with these turns
   bool asleep = false;   // its thread was, at the last look at it with these turns
   int64_t cpu_ns = 0;    // what it had used, where there is no /proc
-  int64_t kicked_ns = 0;
 };
 
 struct Watch {

@@ -121,7 +121,7 @@ void kicked() {
   model::Thread watchman([&] {
     P* const p = sched().procs;
     while (!b.over()) {
-      (void)kick(p, p->turns(), LastKick::may_come);
+      (void)kick(p, p->turns());
       cpu_pause();
     }
   });
