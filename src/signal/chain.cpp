@@ -268,16 +268,13 @@ bool call_chained(const Arrived& signal, SignalHandler* instead) {
   return true;
 }
 
-void forward(const Arrived& signal) {
+Forwarded forward(const Arrived& signal) {
   SignalHandler instead;
-  if (call_chained(signal, &instead)) return;
-  if (instead == standard(SIG_IGN) || ignored_by_default(signal.sig)) {
-    (void)os::restart_cut_call(signal.context);  // which what is ignored would not have cut short
-    return;
-  }
+  if (call_chained(signal, &instead)) return Forwarded::done;
+  if (instead == standard(SIG_IGN) || ignored_by_default(signal.sig)) return Forwarded::ignored;
   if (stops_by_default(signal.sig)) {
     os::raise(SIGSTOP);  // back here once somebody lets the process go on
-    return;
+    return Forwarded::done;
   }
   dieFromSignal(signal.sig);
 }

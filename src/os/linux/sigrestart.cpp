@@ -1,5 +1,5 @@
 // sigrestart: a system call that a signal of ours has cut short is made again. Implements restart_cut_call() of os.hpp;
-// called by the handler of SIGURG (src/signal/handler.cpp), for sysmon's signals and for those that are ignored (chain.cpp).
+// called by the handler of SIGURG (src/signal/handler.cpp), for sysmon's signals alone.
 //
 // SA_RESTART makes the kernel do that for most calls, but not for those with a time limit (poll, nanosleep, recv with
 // SO_RCVTIMEO). A signal that is meant for a thread that computes may meet one that has just begun such a call, and programs

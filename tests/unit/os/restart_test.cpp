@@ -356,28 +356,15 @@ long poll_by_register(pollfd* wanted) {
   return result;
 }
 // The load before the call is not the one of its number.
-long poll_behind_something_else(pollfd* wanted) {
-  long result;
-  asm volatile(
-      "movl $7, %%eax\n\t"
-      "movl $35, %%r8d\n\t"
-      "syscall"
-      : "=a"(result)
-      : "D"(wanted), "S"(1), "d"(-1)
-      : "rcx", "r8", "r11", "memory");
-  return result;
-}
-long poll_behind_a_zero(pollfd* wanted) {
-  long result;
-  asm volatile(
-      "movl $7, %%eax\n\t"
-      "xorl %%r8d, %%r8d\n\t"
-      "syscall"
-      : "=a"(result)
-      : "D"(wanted), "S"(1), "d"(-1)
-      : "rcx", "r8", "r11", "memory");
-  return result;
-}
+#define POLL_BEHIND(load)                                \
+  [](pollfd* wanted) {                                   \
+    long result;                                         \
+    asm volatile("movl $7, %%eax\n\t" load "\n\tsyscall" \
+                 : "=a"(result)                          \
+                 : "D"(wanted), "S"(1), "d"(-1)          \
+                 : "rcx", "r8", "r11", "memory");        \
+    return result;                                       \
+  }
 
 TEST_F(RestartCutCall, TheNumberOutOfARegister) {
   pollfd wanted{pipe_[0], POLLIN, 0};
@@ -387,7 +374,9 @@ TEST_F(RestartCutCall, TheNumberOutOfARegister) {
 
 TEST_F(RestartCutCall, NotWhereTheNumberIsNotToBeSeen) {
   pollfd wanted{pipe_[0], POLLIN, 0};
-  for (const auto poll : {poll_behind_something_else, poll_behind_a_zero}) {
+  constexpr long (*kPolls[])(pollfd*) = {POLL_BEHIND("movl $35, %%r8d"),
+                                         POLL_BEHIND("xorl %%r8d, %%r8d")};
+  for (const auto poll : kPolls) {
     handled = 0;
     const Result r = cut([&] { return poll(&wanted); }, nothing);
     EXPECT_EQ(r.value, -EINTR);

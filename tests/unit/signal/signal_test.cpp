@@ -2,9 +2,12 @@
 // signal.
 #include "signal/signal.hpp"
 
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "fixture.hpp"
@@ -100,6 +103,29 @@ TEST_P(SignalLife, WithoutAHandlerSigurgIsNothing) {
   run(opts(), [] {
     spawn([] { os::raise(SIGURG); }).join();
     std::thread([] { os::raise(SIGURG); }).join();
+  });
+}
+
+// Nor does it make a call begin anew, with its time limit, each time.
+TEST_P(SignalLife, IgnoredSigurgsDoNotProlongAWait) {
+  run(opts(), [] {
+    using std::chrono::steady_clock;
+    const int tid = os::gettid();
+    std::atomic<bool> over{false};
+    std::thread sender([&] {
+      siginfo_t info{};
+      info.si_code = SI_QUEUE;
+      const auto end = steady_clock::now() + test::kPatience;
+      while (!over && steady_clock::now() < end) {
+        ::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), tid, SIGURG, &info);
+        std::this_thread::yield();
+      }
+    });
+    const auto start = steady_clock::now();
+    blocking([] { (void)::poll(nullptr, 0, 100); });
+    EXPECT_LT(steady_clock::now() - start, test::kPatience / 2) << "as long as signals came";
+    over = true;
+    sender.join();
   });
 }
 
