@@ -151,6 +151,12 @@ int rtsigprocmask(int how, const uint64_t* set, uint64_t* old) noexcept;
 uint64_t sigprocmask(uint64_t mask) noexcept;
 // To one thread of this process. -ESRCH: it has ended.
 int tgkill(int tid, int sig) noexcept;
+// The same, so that handlers can tell it from what the program sends itself.
+int signal_thread(int tid, int sig) noexcept;
+// Who has sent a signal, by its siginfo_t. unknown: signal_thread() where the kernel does not tell its signals from others,
+// or others of this process.
+enum class Sender : uint8_t { signal_thread, unknown, others };
+Sender sender_of(const void* info) noexcept;
 int raise(int sig) noexcept;      // to this thread
 int raiseproc(int sig) noexcept;  // to the process, whichever of its threads may take it
 

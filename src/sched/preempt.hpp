@@ -40,7 +40,7 @@ struct P;
 
 // A tick of M's processor time, in the handler, on M.
 void preempt_tick(M* m) noexcept;
-// PR6: in the handler of a signal from a thread of this process. False: it is not about M::kick.
+// PR6: in the handler of a signal that may be sysmon's. False: M::kick asks for nothing.
 [[nodiscard]] bool preempt_kicked(M* m) noexcept;
 // PR6: by sysmon. False: nobody holds the P, or it was not to be reached.
 bool kick(P* p, uint64_t turns) noexcept;

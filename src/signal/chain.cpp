@@ -268,13 +268,13 @@ bool call_chained(const Arrived& signal, SignalHandler* instead) {
   return true;
 }
 
-Forwarded forward(const Arrived& signal) {
+void forward(const Arrived& signal) {
   SignalHandler instead;
-  if (call_chained(signal, &instead)) return Forwarded::done;
-  if (instead == standard(SIG_IGN) || ignored_by_default(signal.sig)) return Forwarded::ignored;
+  if (call_chained(signal, &instead)) return;
+  if (instead == standard(SIG_IGN) || ignored_by_default(signal.sig)) return;
   if (stops_by_default(signal.sig)) {
     os::raise(SIGSTOP);  // back here once somebody lets the process go on
-    return Forwarded::done;
+    return;
   }
   dieFromSignal(signal.sig);
 }

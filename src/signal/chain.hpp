@@ -91,7 +91,6 @@ void unsetsigstacks() noexcept;
 bool call_chained(const Arrived& signal, SignalHandler* instead);
 
 // For signals that are not gort's, and no faults of this thread: the handler behind ours, or what happens without one.
-enum class Forwarded : uint8_t { done, ignored };
-Forwarded forward(const Arrived& signal);
+void forward(const Arrived& signal);
 
 }  // namespace gort

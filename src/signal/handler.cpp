@@ -66,23 +66,18 @@ class MaskWhilePutOff {
   uint64_t blocked_ = 0;
 };
 
-// By a thread of this process to this one.
-bool may_be_kick(const Arrived& signal) noexcept {
-  const siginfo_t* const info = info_of(signal);
-  return signal.sig == kTickSignal && info->si_code == SI_TKILL && info->si_pid == os::getpid();
-}
-
 // Ticks and kicks (PR6 in preempt.hpp). False: it is the program's SIGURG.
 bool interrupts(const Arrived& signal, M* m) noexcept {
-  const siginfo_t* const info = info_of(signal);
-  const bool tick = is_tick(m, info);
-  if (!tick && !may_be_kick(signal)) return false;
+  const bool tick = is_tick(m, info_of(signal));
+  const os::Sender sender = os::sender_of(signal.info);
+  if (!tick && sender == os::Sender::others) return false;
   const MaskWhilePutOff mask(signal);
   if (tick) {
     preempt_tick(m);  // TK1: cuts no system call short
     return true;
   }
-  if (!preempt_kicked(m)) return false;
+  // A second kick finds nothing to do any more, and is a kick all the same.
+  if (!preempt_kicked(m) && sender == os::Sender::unknown) return false;
   (void)os::restart_cut_call(signal.context);
   return true;
 }
@@ -94,16 +89,15 @@ void sighandler(const Arrived& signal, M* m) {
   if (signal.sig == kTickSignal && interrupts(signal, m)) return;
   if (is_fault(signal.sig, *info_of(signal))) return fault(signal, m);
   if (notified(signal)) return;
-  // A second kick, which finds nothing to do any more. Other signals may come often, and to a thread that has waited for
-  // long: each would begin its time limit anew.
-  if (forward(signal) == Forwarded::ignored && may_be_kick(signal)) {
-    (void)os::restart_cut_call(signal.context);
-  }
+  forward(signal);
 }
 
 void cgoSigtramp(const Arrived& signal) {
   // A thread that has just been an M, or is about to be one.
-  if (signal.sig == kTickSignal && is_tick(nullptr, info_of(signal))) return;
+  if (signal.sig == kTickSignal && (is_tick(nullptr, info_of(signal)) ||
+                                    os::sender_of(signal.info) == os::Sender::signal_thread)) {
+    return;
+  }
   if (is_fault(signal.sig, *info_of(signal))) return fault(signal, nullptr);
   if (notified(signal)) return;
   forward(signal);

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -416,10 +417,18 @@ void compute_and_wait(Calls& calls, test::Random& random) {
   }
 }
 
-// PR6. What a kick meets that comes late.
+std::atomic<int> sigurgs_of_the_program{0};
+
+// PR6. What a kick meets that comes late: no call is cut short, and none comes to the program's own handler.
 TEST_P(HandoffStress, KicksCutNoCallShort) {
   if (!os::kRestartsCutCalls) GTEST_SKIP() << "such a call ends with EINTR on this processor";
   const uint64_t seed = test::test_seed();
+  sigurgs_of_the_program = 0;
+  struct sigaction before {};
+  struct sigaction counts {};
+  counts.sa_handler = [](int) { ++sigurgs_of_the_program; };
+  counts.sa_flags = SA_RESTART;
+  ASSERT_EQ(::sigaction(SIGURG, &counts, &before), 0);
   in_watched_fibers([this, seed] {
     const test::StressClock clock;
     Calls calls;
@@ -436,6 +445,8 @@ TEST_P(HandoffStress, KicksCutNoCallShort) {
     bystanders.expect_that_they_went_on();
     expect_uninterrupted(calls, 1);
   });
+  ::sigaction(SIGURG, &before, nullptr);
+  EXPECT_EQ(sigurgs_of_the_program, 0);
 }
 
 }  // namespace

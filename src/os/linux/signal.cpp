@@ -116,6 +116,41 @@ int tgkill(int tid, int sig) noexcept {
   return static_cast<int>(raw_syscall(SYS_tgkill, getpid(), tid, sig));
 }
 
+namespace {
+
+char sender_mark = 0;
+// Whether the kernel, or what stands before it in a sandbox, has refused signals with a mark.
+constinit Atomic<bool> marks_refused{false};
+
+}  // namespace
+
+int signal_thread(int tid, int sig) noexcept {
+  siginfo_t info{};
+  info.si_signo = sig;
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_ptr = &sender_mark;
+  const auto error =
+      static_cast<int>(raw_syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, sig, &info));
+  if (error != -ENOSYS && error != -EPERM) return error;
+  marks_refused.store(true, std::memory_order_relaxed);  // relaxed: the signal follows
+  return tgkill(tid, sig);
+}
+
+Sender sender_of(const void* info) noexcept {
+  const auto& what = *static_cast<const siginfo_t*>(info);
+  if (what.si_code == SI_QUEUE) {
+    return what.si_ptr == &sender_mark ? Sender::signal_thread : Sender::others;
+  }
+  // The kernel had no memory for the rest, or RLIMIT_SIGPENDING is reached: the signal comes all the same.
+  if (what.si_code == SI_USER && what.si_pid == 0) return Sender::unknown;
+  // relaxed: it was stored before the signal was sent.
+  return what.si_code == SI_TKILL && what.si_pid == getpid() &&
+                 marks_refused.load(std::memory_order_relaxed)
+             ? Sender::unknown
+             : Sender::others;
+}
+
 int raise(int sig) noexcept {
   return tgkill(gettid(), sig);
 }

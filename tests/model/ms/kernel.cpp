@@ -194,7 +194,7 @@ void settle_place(Place& place) noexcept {
   place.cpu = -1;
 }
 // A program's own thread does what the handler would (preempt_test.cpp).
-int tgkill(int, int) noexcept {
+int signal_thread(int, int) noexcept {
   return 0;
 }
 int count_threads() noexcept {

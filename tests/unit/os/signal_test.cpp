@@ -1,7 +1,12 @@
 // signal and timer: actions, masks, stacks and sending, straight to the kernel; timers of one thread.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <unwind.h>
@@ -9,8 +14,10 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <ctime>
+#include <iterator>
 #include <thread>
 #include <vector>
 
@@ -25,9 +32,11 @@ std::atomic<int> count{0};
 std::atomic<int> taken_by{0};
 std::atomic<void*> stood_at{nullptr};
 std::atomic<void*> value{nullptr};
+std::atomic<Sender> sent_by{Sender::others};
 
 void note_it(int, void* info, void*) {
   value = static_cast<const siginfo_t*>(info)->si_ptr;
+  sent_by = sender_of(info);
   int here = 0;
   stood_at = &here;
   taken_by = gettid();
@@ -219,6 +228,69 @@ TEST(Signal, OneThreadGetsIt) {
   while ((error = tgkill(tid, SIGUSR1)) == 0) osyield();
   EXPECT_EQ(error, -ESRCH) << "a vanished thread";
   EXPECT_EQ(tgkill(gettid(), 65), -EINVAL);
+}
+
+// Signals of ours are told from what the program sends itself, in all ways that it has.
+TEST(Signal, TheSenderIsKnown) {
+  const Action action(SIGUSR1);
+  EXPECT_EQ(signal_thread(gettid(), SIGUSR1), 0);
+  EXPECT_EQ(sent_by, Sender::signal_thread);
+  EXPECT_EQ(raise(SIGUSR1), 0);
+  EXPECT_EQ(sent_by, Sender::others);
+  EXPECT_EQ(raiseproc(SIGUSR1), 0);
+  EXPECT_EQ(sent_by, Sender::others);
+  EXPECT_EQ(queue_signal(gettid(), SIGUSR1, &count), 0);
+  EXPECT_EQ(sent_by, Sender::others);
+  EXPECT_EQ(signal_thread(gettid(), 65), -EINVAL);
+}
+
+int status_of_child(void (*body)()) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    body();
+    ::_exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+constexpr int kNotAllowedHere = 77;
+
+// The user may have no more signals waiting: they come without what they carry.
+TEST(Signal, TheSenderIsUnknownWithoutRoom) {
+  const Action action(SIGUSR1);
+  EXPECT_EQ(status_of_child([] {
+              const rlimit none{0, 0};
+              if (::setrlimit(RLIMIT_SIGPENDING, &none) != 0) ::_exit(kNotAllowedHere);
+              if (signal_thread(gettid(), SIGUSR1) != 0 || count != 1) ::_exit(1);
+              if (sent_by != Sender::unknown) ::_exit(2);
+            }),
+            0);
+}
+
+// A sandbox that has never heard of rt_tgsigqueueinfo.
+TEST(Signal, TheSenderIsUnknownInASandbox) {
+  const Action action(SIGUSR1);
+  const int status = status_of_child([] {
+    sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_tgsigqueueinfo, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{std::size(steps), steps};
+    if (raise(SIGUSR1) != 0 || sent_by != Sender::others) ::_exit(1);
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+      ::_exit(kNotAllowedHere);
+    }
+    if (signal_thread(gettid(), SIGUSR1) != 0 || count != 2) ::_exit(2);
+    if (sent_by != Sender::unknown) ::_exit(3);
+    if (raise(SIGUSR1) != 0 || sent_by != Sender::unknown) ::_exit(4);
+  });
+  if (status == kNotAllowedHere) GTEST_SKIP() << "seccomp is not allowed here";
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Signal, TheProcessDiesByItsSignal) {

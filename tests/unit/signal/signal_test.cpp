@@ -12,6 +12,8 @@
 
 #include "fixture.hpp"
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
+#include "gort/signals.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
 #include "sched/current.hpp"
@@ -126,6 +128,21 @@ TEST_P(SignalLife, IgnoredSigurgsDoNotProlongAWait) {
     EXPECT_LT(steady_clock::now() - start, test::kPatience / 2) << "as long as signals came";
     over = true;
     sender.join();
+  });
+}
+
+// A signal of sysmon's that comes when the fiber has gone on already (PR6) is not the program's.
+TEST_P(SignalLife, LateKicksAreNotTheProgramsSignals) {
+  const Installed installed(SIGURG, first);
+  run(opts(), [] {
+    if (sched().tick_ns == 0) GTEST_SKIP() << "nobody is interrupted";
+    chan<int> told(4);
+    signals::notify(told, {SIGURG});
+    ASSERT_EQ(os::signal_thread(os::gettid(), SIGURG), 0);
+    std::thread([] { ASSERT_EQ(os::signal_thread(os::gettid(), SIGURG), 0); }).join();
+    EXPECT_EQ(first_calls, 0);
+    int nothing;
+    EXPECT_EQ(told.recv_for(nothing, std::chrono::milliseconds(20)), op_status::timeout);
   });
 }
 
