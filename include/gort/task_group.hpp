@@ -16,6 +16,7 @@
 
 #include "gort/condition_variable.hpp"
 #include "gort/detail/fiber.hpp"
+#include "gort/detail/stop_hook.hpp"
 #include "gort/errors.hpp"
 #include "gort/export.hpp"
 #include "gort/mutex.hpp"
@@ -69,16 +70,13 @@ class GORT_API task_group {
     void failed(const stopped* stop) noexcept;
 
    private:
-    struct ask {
-      G* g;
-      void operator()() const noexcept { detail::fiber_request_stop(g); }
-    };
+    static void ask(void* g) noexcept { detail::fiber_request_stop(static_cast<G*>(g)); }
     friend task_group;
     task_group* group_;
     G* g_;
     member* next_ = nullptr;   // under the group's lock
     member** link_ = nullptr;  // what points to it
-    std::optional<std::stop_callback<ask>> asked_;
+    std::optional<detail::stop_hook> asked_;
   };
 
   template <class B>

@@ -172,6 +172,12 @@ template <class Rep, class Period>
   return detail::chan_access::adopt<std::chrono::steady_clock::time_point>(made.channel);
 }
 
+class func_timer;
+namespace detail {
+template <class F>
+func_timer func_timer_make(int64_t when_ns, F&& f);
+}  // namespace detail
+
 // A handle of what after_func() has set. Copies are handles of the same; the end of the last one cancels nothing.
 class func_timer {
  public:
@@ -202,11 +208,43 @@ class func_timer {
   }
 
  private:
-  template <class Rep, class Period, class F>
-  friend func_timer after_func(const std::chrono::duration<Rep, Period>& d, F&& f);
+  template <class F>
+  friend func_timer detail::func_timer_make(int64_t when_ns, F&& f);
 
   detail::alarm* alarm_ = nullptr;
 };
+
+namespace detail {
+
+// after_func(), by the monotonic clock.
+template <class F>
+func_timer func_timer_make(int64_t when_ns, F&& f) {
+  using function = std::decay_t<F>;
+  static_assert(std::is_invocable_v<function&>, "gort::after_func: f is called without arguments");
+  constexpr auto call = [](void* room) noexcept {
+    try {
+      (void)(*static_cast<function*>(room))();
+    } catch (const stopped&) {
+      // Asked to stop, and it did.
+    } catch (...) {
+      fiber_uncaught();
+    }
+  };
+  constexpr auto destroy = [](void* room) noexcept { static_cast<function*>(room)->~function(); };
+  const func_alarm made = func_alarm_make(sizeof(function), alignof(function), call, destroy);
+  try {
+    new (made.room) function(std::forward<F>(f));
+  } catch (...) {
+    func_alarm_abandon(made.a);
+    throw;
+  }
+  func_timer handle;
+  handle.alarm_ = made.a;
+  (void)alarm_reset(made.a, when_ns, 0);
+  return handle;
+}
+
+}  // namespace detail
 
 // Calls f() on a fiber of its own, d from now; d <= 0: at once. What escapes f is as in gort::go: gort::stopped ends the fiber, any
 // other exception the process. f is kept until the last handle and the last call are over; where the timer has not fired when
@@ -215,31 +253,7 @@ class func_timer {
 // func_timer::reset(); and what moving f throws.
 template <class Rep, class Period, class F>
 func_timer after_func(const std::chrono::duration<Rep, Period>& d, F&& f) {
-  using function = std::decay_t<F>;
-  static_assert(std::is_invocable_v<function&>, "gort::after_func: f is called without arguments");
-  const int64_t when_ns = detail::steady_ns_after(d);
-  constexpr auto call = [](void* room) noexcept {
-    try {
-      (void)(*static_cast<function*>(room))();
-    } catch (const stopped&) {
-      // Asked to stop, and it did.
-    } catch (...) {
-      detail::fiber_uncaught();
-    }
-  };
-  constexpr auto destroy = [](void* room) noexcept { static_cast<function*>(room)->~function(); };
-  const detail::func_alarm made =
-      detail::func_alarm_make(sizeof(function), alignof(function), call, destroy);
-  try {
-    new (made.room) function(std::forward<F>(f));
-  } catch (...) {
-    detail::func_alarm_abandon(made.a);
-    throw;
-  }
-  func_timer handle;
-  handle.alarm_ = made.a;
-  (void)detail::alarm_reset(made.a, when_ns, 0);
-  return handle;
+  return detail::func_timer_make(detail::steady_ns_after(d), std::forward<F>(f));
 }
 
 }  // namespace gort

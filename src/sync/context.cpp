@@ -16,8 +16,10 @@
 
 #include <mutex>
 
+#include "base/mem.hpp"
 #include "gort/mutex.hpp"
 #include "gort/timer.hpp"
+#include "os/os.hpp"
 
 namespace gort {
 namespace detail {
@@ -27,15 +29,15 @@ struct context_state : std::enable_shared_from_this<context_state> {
   int64_t deadline_ns = chan_forever;  // constant once the state is known
 
   mutable mutex lock;
-  std::error_code err;  // CX1
+  Plain<std::error_code> err;  // CX1
   std::exception_ptr cause;
   std::optional<chan<std::monostate>> done;   // made on first use
   std::stop_source source{std::nostopstate};  // the same
   // CX2. The parent's lock protects a child's links.
-  context_state* first = nullptr;
-  context_state* next = nullptr;
-  context_state** link = nullptr;  // what points to it; nullptr: in no list
-  func_timer timer;                // CX3; set before the state is known
+  Plain<context_state*> first = nullptr;
+  Plain<context_state*> next = nullptr;
+  Plain<Plain<context_state*>*> link = nullptr;  // what points to it; nullptr: in no list
+  func_timer timer;                              // CX3; set before the state is known
 
   explicit context_state(std::shared_ptr<context_state> p) noexcept : parent(std::move(p)) {}
   context_state(const context_state&) = delete;
@@ -46,6 +48,10 @@ struct context_state : std::enable_shared_from_this<context_state> {
     finish(errc::canceled, nullptr);
   }
 
+  // Under the lock.
+  [[nodiscard]] bool ended() const noexcept {
+    return static_cast<bool>(static_cast<std::error_code>(err));
+  }
   void join_parent();
   void leave_parent() noexcept;
   void end(std::error_code why, std::exception_ptr what) noexcept;
@@ -54,6 +60,7 @@ struct context_state : std::enable_shared_from_this<context_state> {
   // By somebody who has it from a handle, or from the parent's list: the timer is set.
   void end_early(std::error_code why, std::exception_ptr what) noexcept;
   [[nodiscard]] std::shared_ptr<context_state> take_child() noexcept;
+  static void take_out(context_state& child) noexcept;  // under its parent's lock
 };
 
 // In the parent's list, or ended, if the parent has.
@@ -68,7 +75,7 @@ void context_state::join_parent() {
     if (!why) {
       next = parent->first;
       link = &parent->first;
-      if (next != nullptr) next->link = &next;
+      if (context_state* const behind = next; behind != nullptr) behind->link = &next;
       parent->first = this;
     }
   }
@@ -79,9 +86,14 @@ void context_state::leave_parent() noexcept {
   if (parent == nullptr) return;
   const std::lock_guard guard(parent->lock);
   if (link == nullptr) return;
-  *link = next;
-  if (next != nullptr) next->link = link;
-  link = nullptr;
+  take_out(*this);
+}
+
+void context_state::take_out(context_state& child) noexcept {
+  context_state* const behind = child.next;
+  *child.link = behind;
+  if (behind != nullptr) behind->link = child.link;
+  child.link = nullptr;
 }
 
 bool context_state::finish(std::error_code why, std::exception_ptr what) noexcept {
@@ -89,7 +101,7 @@ bool context_state::finish(std::error_code why, std::exception_ptr what) noexcep
   std::stop_source tokens(std::nostopstate);
   {
     const std::lock_guard guard(lock);
-    if (err) return false;  // CX1
+    if (ended()) return false;  // CX1
     err = why;
     cause = what != nullptr ? std::move(what) : std::make_exception_ptr(std::system_error(why));
     channel = done;
@@ -105,10 +117,8 @@ bool context_state::finish(std::error_code why, std::exception_ptr what) noexcep
 // One that is still there, taken out of the list; nullptr: there is none.
 std::shared_ptr<context_state> context_state::take_child() noexcept {
   const std::lock_guard guard(lock);
-  while (context_state* child = first) {
-    first = child->next;
-    if (first != nullptr) first->link = &first;
-    child->link = nullptr;
+  while (context_state* const child = first) {
+    take_out(*child);
     if (auto kept = child->weak_from_this().lock(); kept != nullptr) return kept;  // CX2
   }
   return nullptr;
@@ -117,8 +127,8 @@ std::shared_ptr<context_state> context_state::take_child() noexcept {
 void context_state::end(std::error_code why, std::exception_ptr what) noexcept {
   if (!finish(why, std::move(what))) return;
   leave_parent();
-  // err and cause are constant by now.
-  while (const auto child = take_child()) child->end_early(err, cause);
+  // cause is constant by now.
+  while (const auto child = take_child()) child->end_early(why, cause);
 }
 
 void context_state::end_early(std::error_code why, std::exception_ptr what) noexcept {
@@ -153,10 +163,8 @@ context_and_cancel context_make_until(const context& parent, int64_t when_ns) {
   // A parent that ends earlier sees to it.
   if (when_ns < state->deadline_ns) {
     state->deadline_ns = when_ns;
-    const auto left =
-        std::chrono::nanoseconds(when_ns) - std::chrono::steady_clock::now().time_since_epoch();
-    if (left > std::chrono::nanoseconds::zero()) {
-      state->timer = after_func(left, [weak = std::weak_ptr(state)] {
+    if (when_ns > os::nanotime()) {
+      state->timer = func_timer_make(when_ns, [weak = std::weak_ptr(state)] {
         if (const auto s = weak.lock(); s != nullptr) s->end(errc::deadline_exceeded, nullptr);
       });
     } else {
@@ -177,7 +185,7 @@ done_receiver context::done() const {
     if (state_->done) return *state_->done;
     made = chan<std::monostate>();
     state_->done = made;
-    if (!state_->err) return made;
+    if (!state_->ended()) return made;
   }
   made.close();
   return made;
@@ -203,7 +211,7 @@ std::stop_token context::stop_token() const {
     const std::lock_guard guard(state_->lock);
     if (!state_->source.stop_possible()) state_->source = std::stop_source();
     made = state_->source;
-    ended = static_cast<bool>(state_->err);
+    ended = state_->ended();
   }
   if (ended) made.request_stop();  // again, perhaps
   return made.get_token();

@@ -8,9 +8,9 @@
 
 namespace gort {
 
-inline constexpr int64_t kPatienceNs = 1'000'000;  // Go's starvationThresholdNs
-inline constexpr int kSpinRounds = 4;              // Go's active_spin
-inline constexpr int kSpinPauses = 30;             // Go's active_spin_cnt
+inline constexpr int64_t kPatienceNs = 1'000'000;    // Go's starvationThresholdNs
+inline constexpr int kSpinRounds = Mem::tries(4);    // Go's active_spin
+inline constexpr int kSpinPauses = Mem::delays(30);  // Go's active_spin_cnt
 
 // Spinning pays only if the owner is running on another processor meanwhile and we keep nobody
 // waiting. Who the owner is we do not know; Go's guess is that of several busy Ps one has it.

@@ -26,7 +26,7 @@ task_group::member::member(task_group* group) : group_(group), g_(detail::this_g
     if (next_ != nullptr) next_->link_ = &next_;
     group->first_ = this;
   }
-  asked_.emplace(group->stop_.get_token(), ask{g_});  // TG2
+  asked_.emplace(group->stop_.get_token(), detail::stop_call{ask, g_});  // TG2
 }
 
 task_group::member::~member() {
@@ -67,8 +67,9 @@ bool task_group::wait_for_all() {
   if (left_ == 0) return false;
   guard.unlock();
   // TG3.
-  const auto hand_on = [this]() noexcept { request_stop(); };
-  std::optional<std::stop_callback<decltype(hand_on)>> callback;
+  const detail::stop_call hand_on{
+      [](void* group) noexcept { static_cast<task_group*>(group)->request_stop(); }, this};
+  std::optional<detail::stop_hook> callback;
   if (detail::stop_may_come()) callback.emplace(this_fiber::stop_token(), hand_on);
   guard.lock();
   none_left_.wait(guard, [this] { return left_ == 0; });

@@ -9,139 +9,17 @@
 #include <optional>
 
 #include "gort/chan.hpp"
+#include "gort/detail/fiber.hpp"
 #include "port/fiber.hpp"
 #include "port/port.hpp"
 #include "sched/stop.hpp"
+#include "select_support.hpp"
 #include "sync_support.hpp"
 
 namespace gort {
 namespace {
 
-using detail::ModelStopSource;
-using model::check;
 using model::Thread;
-using model::var;
-
-// An element in which races are found.
-struct Item {
-  explicit Item(int n) : value(n) {}
-  Item(Item&& other) noexcept : value(static_cast<int>(other.value)) { other.value = 0; }
-  Item& operator=(Item&&) = delete;
-  var<int> value;
-};
-
-struct Chan {
-  explicit Chan(size_t capacity = 0) : core(detail::chan_make(capacity, detail::ops_of<Item>)) {}
-  ~Chan() {
-    check(detail::chan_size(core) == 0, "all that was sent was received");
-    check(ForeignParked::asleep(foreign_parked.now()) == 0,
-          "who was woken does not count as asleep");
-    detail::chan_release(core);
-  }
-  op_status send(int n, int64_t until = detail::chan_forever) const {
-    Item item(n);
-    return detail::chan_send(core, &item, until);
-  }
-  op_status recv(int& n, int64_t until = detail::chan_forever) const {
-    detail::slot<Item> slot;
-    const op_status st = detail::chan_recv(core, &slot, until);
-    if (st != op_status::ok) return st;
-    n = slot.value.value;
-    slot.value.~Item();
-    return st;
-  }
-  int get() const {
-    int n = 0;
-    check(recv(n) == op_status::ok, "received");
-    return n;
-  }
-  void put(int n) const { check(send(n) == op_status::ok, "sent"); }
-  void close() const { detail::chan_close(core); }
-  // C2, SL5: no select has left anything in the queues.
-  void check_deserted() const {
-    int n = 0;
-    const bool sent = send(1, detail::chan_now) == op_status::ok;
-    const bool received = recv(n, detail::chan_now) == op_status::ok;
-    const bool buffered = detail::chan_capacity(core) != 0;
-    check(sent == buffered, "no receiver is left in the queue");
-    check(received == buffered, "no sender is left in the queue");
-  }
-  detail::chan_core* core;
-};
-
-// One select: its cases, and what came of it.
-class Cases {
- public:
-  Cases& recv(const Chan& c) {
-    Entry& e = add(detail::case_kind::recv);
-    e.record->chan = c.core;
-    e.record->value = &e.room;
-    return *this;
-  }
-  Cases& send(const Chan& c, int n) {
-    Entry& e = add(detail::case_kind::send);
-    e.record->chan = c.core;
-    e.item.emplace(n);
-    e.record->value = &*e.item;
-    return *this;
-  }
-  Cases& timeout(int64_t after_ns) {
-    add(detail::case_kind::timeout).record->after_ns = after_ns;
-    return *this;
-  }
-  Cases& stop(const ModelStopSource& source) {
-    Entry& e = add(detail::case_kind::stop);
-    e.token = source.token();
-    e.record->token = &e.token;
-    e.record->hook_room = e.hook_room;
-    return *this;
-  }
-  Cases& otherwise() {
-    add(detail::case_kind::otherwise);
-    return *this;
-  }
-  // The index of the case that has won; value: what it has received, 0 if the channel is closed.
-  size_t wait() {
-    const detail::select_end end = detail::select_wait(records_, n_);
-    for (size_t i = 0; i < n_; ++i) {
-      Entry& e = entries_[i];
-      const bool won = i == end.index;
-      if (records_[i].kind == detail::case_kind::send) {
-        check((e.item->value == 0) == won, "moved if it was sent");
-      } else if (records_[i].kind == detail::case_kind::recv && won &&
-                 end.status == op_status::ok) {
-        value = e.room.value.value;
-        e.room.value.~Item();
-      }
-    }
-    closed = end.status == op_status::closed;
-    return end.index;
-  }
-
-  int value = 0;
-  bool closed = false;
-
- private:
-  struct Entry {
-    detail::select_case* record = nullptr;
-    detail::slot<Item> room;
-    std::optional<Item> item;
-    std::stop_token token;
-    alignas(detail::stop_hook) std::byte hook_room[sizeof(detail::stop_hook)];
-  };
-  static constexpr size_t kMax = 6;
-
-  Entry& add(detail::case_kind kind) {
-    Entry& e = entries_[n_];
-    e.record = &records_[n_++];
-    e.record->kind = kind;
-    return e;
-  }
-
-  detail::select_case records_[kMax];
-  Entry entries_[kMax];
-  size_t n_ = 0;
-};
 
 // Which case stands first decides, as the order of addresses does, who tries what first.
 enum class Order { forward, backward };
@@ -467,6 +345,49 @@ void stop_and_value() {
   b.check_deserted();
 }
 
+// The fiber's own token is a case: its request fires the case and is not thrown, neither here nor later.
+void own_token() {
+  ModelWorld world;
+  Chan a;
+  size_t won = 9;
+  bool later = true;
+  ModelFiber f([&] {
+    Cases s;
+    won = s.recv(a).stop(token_of(f.g())).wait();
+    later = stopped_in([] { detail::deliver_due_stop(); });
+  });
+  request_stop(f.g());
+  f.join();
+  check(won == 1, "the request");
+  check(!later, "was told once");
+  a.check_deserted();
+}
+
+// Beside a value: one of them wins, and a request that has lost is told to the next wait.
+void own_token_and_value() {
+  ModelWorld world;
+  Chan a;
+  Chan b;
+  size_t won = 9;
+  int told = 0;
+  model::Event asked;
+  ModelFiber f([&] {
+    Cases s;
+    won = s.recv(a).stop(token_of(f.g())).recv(b).wait();
+    if (won == 1) ++told;
+    asked.wait();
+    if (stopped_in([] { detail::deliver_due_stop(); })) ++told;
+  });
+  Thread u([&] { request_stop(f.g()); });
+  const bool sent = b.send(7, detail::chan_now) == op_status::ok;
+  u.join();
+  asked.set();
+  f.join();
+  check(won == (sent ? 2 : 1), "one of them wins");
+  check(told == 1, "a request is told, once");
+  a.check_deserted();
+}
+
 // All at once: a limit, a request, a token, a close and a value.
 void everything() {
   ModelWorld world;
@@ -580,6 +501,11 @@ TEST(SelectModel, Stop) {
   expect_right_at_random(kRuns, stop_alone);
   expect_right_at_random(kRuns, stop_and_value);
   expect_right_at_random(kRuns, everything);
+}
+TEST(SelectModel, OwnToken) {
+  expect_right({.preemptions = 1}, own_token);
+  expect_right_at_random(kRuns, own_token);
+  expect_right_at_random(kRuns, own_token_and_value);
 }
 TEST(SelectModel, Mutants) {
   expect_mutants_die({"select.cpp"},

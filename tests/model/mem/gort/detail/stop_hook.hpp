@@ -3,6 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <stop_token>
 #include <utility>
 #include <vector>
@@ -20,33 +23,53 @@ struct stop_call {
 
 class stop_hook;
 
-// What a std::stop_source is for a program; its token is a key.
+// What a std::stop_source is for a program; its token is a key. Where the shipped code has a std::stop_source itself (a
+// fiber's, a task_group's), one of these stands behind it, which its request reaches by the only callback that it has.
 class ModelStopSource {
  public:
-  ModelStopSource() { all().push_back(this); }
+  ModelStopSource() : key_(own_.get_token()) { all().known.push_back(this); }
   ModelStopSource(const ModelStopSource&) = delete;
   ModelStopSource& operator=(const ModelStopSource&) = delete;
-  ~ModelStopSource() { std::erase(all(), this); }
-  [[nodiscard]] std::stop_token token() const { return key_.get_token(); }
+  ~ModelStopSource() { std::erase(all().known, this); }
+  [[nodiscard]] std::stop_token token() const { return key_; }
   void request_stop();
 
   static ModelStopSource& of(const std::stop_token& token) {
-    return **std::find_if(all().begin(), all().end(),
-                          [&](ModelStopSource* s) { return s->token() == token; });
+    Sources& sources = all();
+    const auto at = std::find_if(sources.known.begin(), sources.known.end(),
+                                 [&](ModelStopSource* s) { return s->key_ == token; });
+    if (at != sources.known.end()) return **at;
+    sources.behind.push_back(std::unique_ptr<ModelStopSource>(new ModelStopSource(token)));
+    ModelStopSource& made = *sources.behind.back();
+    made.listen_.emplace(token, [&made] { made.request_stop(); });
+    return made;
   }
   // As with std::stop_source, who sees the request has seen what came before it.
   [[nodiscard]] bool requested() const { return requested_.load(std::memory_order_acquire); }
 
  private:
   friend class stop_hook;
-  static std::vector<ModelStopSource*>& all() {
-    static std::vector<ModelStopSource*> sources;
+  struct Sources {
+    std::vector<ModelStopSource*> known;
+    std::vector<std::unique_ptr<ModelStopSource>> behind;
+  };
+  explicit ModelStopSource(std::stop_token key) : own_(std::nostopstate), key_(std::move(key)) {
+    all().known.push_back(this);
+  }
+  // Of this run.
+  static Sources& all() {
+    static Sources sources;
     static uint64_t run = 0;
-    if (std::exchange(run, model::run_number()) != model::run_number()) sources.clear();
+    if (std::exchange(run, model::run_number()) != model::run_number()) {
+      sources.known.clear();
+      sources.behind.clear();
+    }
     return sources;
   }
 
-  const std::stop_source key_;
+  const std::stop_source own_;
+  const std::stop_token key_;
+  std::optional<std::stop_callback<std::function<void()>>> listen_;
   model::atomic<bool> requested_{false};
   Lock lock_;
   std::vector<stop_hook*> hooks_;  // under lock_
