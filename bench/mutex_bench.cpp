@@ -54,6 +54,7 @@ double crowd(Start start) {
   int64_t count = 0;
   return bench::median_ns(kCrowd * kEach, [&] {
     std::vector<decltype(start([] {}))> all;
+    all.reserve(kCrowd);
     for (int i = 0; i < kCrowd; ++i) {
       all.push_back(start([&] { pairs(mutex, kEach, count); }));
     }
