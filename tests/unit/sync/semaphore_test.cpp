@@ -9,12 +9,14 @@
 #include <chrono>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "gort/blocking.hpp"
 #include "gort/errors.hpp"
+#include "gort/mutex.hpp"
 #include "gort/spawn.hpp"
 #include "sync_fixture.hpp"
 
@@ -35,11 +37,13 @@ GORT_ON_EVERY_PROCS(Semaphore);
 TEST_P(Semaphore, GoesToTheOldestWaiter) {
   in_fibers([] {
     counting_semaphore<> s(0);
+    mutex lock;  // those of one release may run at the same time
     std::vector<size_t> order;
     std::vector<task<void>> tasks;
     for (size_t i = 0; i < 6; ++i) {
       tasks.push_back(spawn([&, i] {
         s.acquire();
+        const std::lock_guard guard(lock);
         order.push_back(i);
       }));
       until_waiters(&s, i + 1);
