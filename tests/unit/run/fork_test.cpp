@@ -25,6 +25,7 @@
 #include "sched/current.hpp"
 #include "support/child.hpp"
 #include "support/scheduler_test.hpp"
+#include "sync/sync_fixture.hpp"
 
 extern char** environ;
 
@@ -199,8 +200,12 @@ TEST_P(Fork, TheWaitersOfTheParentAreNotInTheChild) {
       m.lock();
       m.unlock();
     });
+    // Who parks is counted, and in the line, before it lets go of the object. All of these looks need the object's lock:
+    // behind them nobody holds one at the fork.
     test::until([&] { return stats().parks > 2; });
-    for (int i = 0; i < 100; ++i) yield();
+    EXPECT_EQ(c.size(), 0U);
+    EXPECT_EQ(full.size(), 1U);
+    test::until_waiters(&m, 1);
     const ChildEnd end = in_child([&] {
       (void)c.try_send(7);
       int out = 0;
