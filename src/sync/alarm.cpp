@@ -15,6 +15,8 @@
 //   AL3  A function's alarm counts its handles, and one reference more from its arming until it is at rest: that one
 //        goes to the fiber that runs the function; or is dropped by a stop that was in time, by the end of the runtime
 //        (TimerOps::orphan). A channel's alarm ends with the last handle of the channel (ChanCompanion), armed or not.
+//   AL5  A ticker that runs is in a heap, also when its first beat is due before it is armed: reset delivers that one, as it
+//        does for all that are due, and arms the next.
 //   AL4  Where no stack is to be had, the function's alarm is armed again, kRetryNs later. Where the runtime has
 //        seen its last fiber, too: there it is not fired any more, and its end comes with the heap's.
 //
@@ -288,7 +290,8 @@ bool alarm_reset(alarm* a, int64_t when_ns, int64_t period_ns) {
     a->parent_id = armer != nullptr ? armer->id : 0;
     if (!pending && a->channel == nullptr) func_alarm_retain(a);  // AL3
     if (at_once) {
-      a->due.store(true, std::memory_order_relaxed);  // relaxed: we deliver it
+      a->due.store(true, std::memory_order_relaxed);              // relaxed: we deliver it
+      if (period_ns != 0) arm(a, next_beat(when_ns, period_ns));  // AL5
     } else {
       arm(a, when_ns);
     }

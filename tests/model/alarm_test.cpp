@@ -1,4 +1,4 @@
-// Models of a program's timers (AL1 to AL4 in alarm.cpp): stopped, set again and let go of while they fire, on the shipped alarm.cpp,
+// Models of a program's timers (AL1 to AL5 in alarm.cpp): stopped, set again and let go of while they fire, on the shipped alarm.cpp,
 // chan.cpp and timerheap.cpp; functions on fibers of the shipped spawn.cpp. Who fires is a thread that runs the heap, as an M
 // without a P does. The clock stands at 0; who runs the heap says what time it is.
 #include "sync/alarm.hpp"
@@ -113,6 +113,22 @@ void stop_a_ticker() {
   check(t.stop(), "a ticker that runs");
   m.join();
   run_heap(kLater);
+  check(t.take() == 0, "AL1: no ticks any more");
+}
+
+// AL5: set again to a beat that is due, while the one of before fires.
+void reset_a_ticker_that_is_due() {
+  ModelRuntime runtime(1);
+  const Ticks t(0, kSoon);
+  check(t.take() == 1, "the first beat is due");
+  Thread m([] { run_heap(kSoon); });
+  (void)t.reset(0, kSoon);
+  m.join();
+  check(t.take() == 1 && t.take() == 0, "what is due has come, and nothing heaps up");
+  run_heap(kLater);
+  check(t.take() == 1, "AL5: it goes on");
+  check(t.stop(), "a ticker that runs");
+  run_heap(2 * kLater);
   check(t.take() == 0, "AL1: no ticks any more");
 }
 
@@ -251,6 +267,9 @@ TEST(AlarmModel, TwoFire) {
 TEST(AlarmModel, StopATicker) {
   expect_right({.preemptions = 2, .stale = 2}, stop_a_ticker);
 }
+TEST(AlarmModel, ResetATickerThatIsDue) {
+  expect_right({.preemptions = 2, .stale = 2}, reset_a_ticker_that_is_due);
+}
 TEST(AlarmModel, DropAndFire) {
   expect_right_so_far(drop_and_fire, 20'000);
 }
@@ -271,7 +290,8 @@ TEST(AlarmModel, EndAndReset) {
 }
 TEST(AlarmModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p : {stop_and_fire, stop_and_take, reset_and_fire, two_fire, stop_a_ticker}) {
+  for (const auto& p : {stop_and_fire, stop_and_take, reset_and_fire, two_fire, stop_a_ticker,
+                        reset_a_ticker_that_is_due}) {
     programs.push_back({{.preemptions = 1, .stale = 1}, p});
   }
   for (const auto& p :

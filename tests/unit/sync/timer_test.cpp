@@ -31,6 +31,33 @@ using TimePoint = steady_clock::time_point;
 class UserTimer : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(UserTimer);
 
+// AL5: the first beat is due before the ticker is armed.
+TEST_P(UserTimer, ATickerOfNearlyNoTimeGoesOn) {
+  const auto beats = [](const ticker& t) {
+    for (int i = 0; i < 5; ++i) {
+      TimePoint tick;
+      ASSERT_EQ(t.channel().recv_for(tick, 30s), op_status::ok) << i;
+    }
+  };
+  in_fibers([&] {
+    for (const auto period : {1ns, 50ns, 1000ns}) {
+      ticker t(period);
+      beats(t);
+      t.reset(2 * period);
+      beats(t);
+      t.stop();
+      blocking([&] {
+        std::thread([&] {
+          ticker mine(period);
+          beats(mine);
+          mine.reset(period);
+          beats(mine);
+        }).join();
+      });
+    }
+  });
+}
+
 TEST_P(UserTimer, FiresOnceAndNotEarly) {
   in_fibers([] {
     const TimePoint begin = steady_clock::now();
