@@ -1,6 +1,7 @@
 // timer: sleeping, and time limits of waits. Times are os::nanotime() in ns.
 #pragma once
 
+#include "os/os.hpp"
 #include "sched/park.hpp"
 
 namespace gort {
@@ -29,8 +30,14 @@ void orphan_timers(Sched& s) noexcept;
 // Parks until when_ns. stopped: a stop request came first.
 WakeCause sleep_until_ns(int64_t when_ns) noexcept;
 
+// A wait whose time limit has passed before it begins, as who asks "is it there?" gives it, is none: it does not park, so the
+// others have no turn in between, and it does not throw gort::stopped.
+[[nodiscard]] inline bool has_passed(int64_t until_ns) noexcept {
+  return until_ns != kNever && until_ns <= os::nanotime();
+}
+
 // A wait with a time limit: w.timer = &timer, and after park() whoever won, the timer is disarmed.
-// Used by the timed forms of channels, condition variables, wait groups and joins.
+// Used by the timed forms of channels and of what waits in the parking lot.
 class TimedPark {
  public:
   TimedPark(Wait& w, int64_t when_ns) noexcept;

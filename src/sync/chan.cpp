@@ -105,6 +105,10 @@ op_status chan_core::recv(void* out, int64_t deadline_ns) {
 // The same with a time limit, on a foreign thread, inside blocking().
 [[gnu::noinline]] op_status chan_core::wait_slow(chan_queue& queue, void* element,
                                                  int64_t deadline_ns, WaitReason reason) {
+  if (has_passed(deadline_ns)) {
+    lock_.unlock();
+    return op_status::timeout;
+  }
   if (lacks_p()) {
     // Inside blocking(). Getting a P may take a turn of the very fiber that wants our lock (R3 in
     // park.hpp), so it comes first, and then the channel is looked at anew.

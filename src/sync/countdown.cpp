@@ -17,6 +17,7 @@
 #include <exception>
 
 #include "base/mem.hpp"
+#include "sched/timer.hpp"
 #include "sync/parking_lot.hpp"
 
 namespace gort::detail {
@@ -101,6 +102,7 @@ bool countdown::wait_until_ns(int64_t until_ns, role as) {
   if (count_of(word_.load(std::memory_order_acquire)) == 0) return true;
   const bool cancellable = as != role::latch;
   const Region in;
+  if (has_passed(until_ns)) return false;
   if (cancellable && stop_pending()) deliver_stop();
 
   Parked w;

@@ -21,6 +21,7 @@
 #include <exception>
 
 #include "base/mem.hpp"
+#include "sched/timer.hpp"
 #include "sync/parking_lot.hpp"
 
 namespace gort::detail {
@@ -65,6 +66,7 @@ void semaphore_core::release_slow(std::ptrdiff_t n, std::ptrdiff_t max) {
 
 bool semaphore_core::acquire_slow(int64_t until_ns) {
   const Region in;
+  if (has_passed(until_ns)) return false;
   if (stop_pending()) deliver_stop();
   Parked w;
   ParkingBucket& bucket = prepare_to_queue(w, this, WaitReason::semaphore);
