@@ -33,8 +33,9 @@ int64_t steady_ns(const std::chrono::time_point<Clock, Duration>& t) {
     return saturated_ns(t.time_since_epoch());
   } else {
     using wide = std::chrono::duration<double, std::nano>;
-    const int64_t now = saturated_ns(steady_clock::now().time_since_epoch());
+    // In this order: who is interrupted in between is late, and never early.
     const auto clock_now = Clock::now();
+    const int64_t now = saturated_ns(steady_clock::now().time_since_epoch());
     const double left =
         wide(t.time_since_epoch()).count() - wide(clock_now.time_since_epoch()).count();
     if (left <= 0) return now;
@@ -82,11 +83,15 @@ GORT_API void yield() noexcept;
 // even where GORT_DEBUG=asyncpreempt=0. Never throws. On a foreign thread: nothing.
 GORT_API void checkpoint() noexcept;
 
-// Sleeps at least until t, measured on the monotonic clock. A time in the past returns at once.
-// Throws gort::stopped if the fiber is asked to stop. On a foreign thread it blocks the thread.
+// Sleeps at least until t, measured on the monotonic clock; for other clocks than steady_clock again, while they have not come
+// so far. A time in the past returns at once. Throws gort::stopped if the fiber is asked to stop. On a foreign thread it blocks
+// the thread.
 template <class Clock, class Duration>
 void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
-  detail::sleep_until_ns(detail::steady_ns(t));
+  (void)detail::until_reached(t, [](int64_t until_ns) {
+    detail::sleep_until_ns(until_ns);
+    return false;
+  });
 }
 
 // Sleeps at least d.
