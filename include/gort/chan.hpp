@@ -199,7 +199,8 @@ class chan {
     T* operator->() const noexcept { return std::addressof(*value_); }
     iterator& operator++() {
       value_.reset();
-      value_ = chan_->recv();
+      // Not by assignment, which T need not have.
+      if (std::optional<T> next = chan_->recv()) value_.emplace(std::move(*next));
       return *this;
     }
     void operator++(int) { ++*this; }
@@ -237,7 +238,11 @@ class chan {
         detail::slot<T>& s;
         ~end_value() { s.value.~T(); }
       } const end{s};
-      out = std::move(s.value);
+      if constexpr (std::is_same_v<Out, std::optional<T>>) {
+        out.emplace(std::move(s.value));
+      } else {
+        out = std::move(s.value);
+      }
     }
     return st;
   }

@@ -18,7 +18,7 @@ namespace detail {
 // The compiled part. The functions are those of counting_semaphore.
 class GORT_API semaphore_core {
  public:
-  static constexpr std::ptrdiff_t count_max = std::ptrdiff_t{1} << 62;
+  static constexpr std::ptrdiff_t count_max = PTRDIFF_MAX;
 
   constexpr explicit semaphore_core(std::ptrdiff_t count) noexcept
       : word_(static_cast<uint64_t>(count) * one) {}

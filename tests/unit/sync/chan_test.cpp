@@ -7,10 +7,13 @@
 #include <chrono>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "gort/select.hpp"
+#include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
 #include "support/scheduler_test.hpp"
 
@@ -34,6 +37,40 @@ TEST_P(Chan, UnbufferedHandsValuesOverInOrder) {
     EXPECT_EQ(expected, 1000);
     EXPECT_EQ(c.capacity(), 0U);
     EXPECT_EQ(c.size(), 0U);
+  });
+}
+
+// Nothing but a move constructor is asked of T.
+TEST_P(Chan, CarriesWhatCannotBeAssigned) {
+  struct Fixed {
+    explicit Fixed(int n) : value(n) {}
+    const int value;
+  };
+  in_fibers([] {
+    const chan<Fixed> c(2);
+    c.send(Fixed(1));
+    c.send(Fixed(2));
+    EXPECT_EQ(c.recv()->value, 1);
+    std::optional<Fixed> out;
+    EXPECT_EQ(c.try_recv(out), op_status::ok);
+    EXPECT_EQ(out->value, 2);
+    EXPECT_EQ(c.recv_for(out, 1ms), op_status::timeout);
+    EXPECT_EQ(out->value, 2);
+    auto sender = spawn([c] {
+      for (int i = 0; i < 100; ++i) c.send(Fixed(i));
+      c.close();
+    });
+    int expected = 0;
+    for (const Fixed& v : c) EXPECT_EQ(v.value, expected++);
+    EXPECT_EQ(expected, 100);
+    int taken = 0;
+    auto again = spawn([c = chan<Fixed>(1)]() mutable {
+      c.send(Fixed(7));
+      return c;
+    });
+    select(on_recv(again.get(), [&](std::optional<Fixed> v) { taken = v->value; }));
+    EXPECT_EQ(taken, 7);
+    sender.join();
   });
 }
 

@@ -28,12 +28,21 @@ using test::until_waiters;
 
 static_assert(sizeof(counting_semaphore<>) == 8);
 static_assert(std::is_trivially_destructible_v<binary_semaphore>);
+static_assert(counting_semaphore<PTRDIFF_MAX>::max() == PTRDIFF_MAX);
 constinit counting_semaphore<> static_semaphore{2};
 
 class Semaphore : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(Semaphore);
 
 // SM2: what is released goes to who waits, and nobody overtakes.
+TEST(SemaphoreCount, ReachesAsFarAsTheStandards) {
+  counting_semaphore<PTRDIFF_MAX> s(PTRDIFF_MAX - 1);
+  s.release();
+  EXPECT_THROW(s.release(), std::logic_error);
+  EXPECT_TRUE(s.try_acquire());
+  s.release();
+}
+
 TEST_P(Semaphore, GoesToTheOldestWaiter) {
   in_fibers([] {
     counting_semaphore<> s(0);
