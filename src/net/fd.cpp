@@ -10,6 +10,7 @@
 #include "net/sys.hpp"
 #include "os/os.hpp"
 #include "sched/region.hpp"
+#include "sched/syscall.hpp"
 
 namespace gort::net::detail {
 namespace {
@@ -202,6 +203,7 @@ int Fd::take_turn(PollMode mode) {
 }
 
 int Fd::queue_for_turn(PollMode mode) {
+  if (lacks_p()) reenter_from_blocking();  // R3
   if (stop_pending()) deliver_stop();
   Waiter w;
   w.fd = this;
@@ -357,6 +359,11 @@ void Fd::wait_until_gone() noexcept {
   w.reason = WaitReason::net_read;
   w.lock = &lock_;
   lock_.lock();
+  if (!gone_ && lacks_p()) {  // R3
+    lock_.unlock();
+    reenter_from_blocking();
+    lock_.lock();
+  }
   if (gone_) {
     lock_.unlock();
     return;

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "gort/blocking.hpp"
 #include "gort/errors.hpp"
 #include "net/net_fixture.hpp"
 
@@ -64,6 +65,41 @@ TEST_P(Close, WakesAccepters) {
     listener.close();
     EXPECT_EQ(first.get(), std::errc::operation_canceled);
     EXPECT_EQ(second.get(), std::errc::operation_canceled);
+  });
+}
+
+// R3 in park.hpp: who has no P takes one before the descriptor's lock.
+TEST_P(Close, InsideBlocking) {
+  in_fibers([] {
+    Pair p = connected_pair();
+    auto reader = gort::spawn([&] { return read_error(p.server); });
+    let_others_run();
+    const int fd = p.server.native_handle();
+    gort::blocking([&] {
+      p.server.close();
+      EXPECT_EQ(::fcntl(fd, F_GETFD), -1);
+    });
+    EXPECT_EQ(reader.get(), std::errc::operation_canceled);
+  });
+}
+
+// The same for who waits for another's turn to end.
+TEST_P(Close, OfAReaderInsideBlocking) {
+  in_fibers([] {
+    Pair p = connected_pair();
+    const auto read_one = [&] {
+      char c = 0;
+      (void)p.server.read_some(std::span<char>(&c, 1));
+      return c;
+    };
+    auto first = gort::spawn(read_one);
+    let_others_run();
+    auto second = gort::spawn([&] { return gort::blocking(read_one); });
+    let_others_run();
+    p.client.write("a");
+    EXPECT_EQ(first.get(), 'a');
+    p.client.write("b");
+    EXPECT_EQ(second.get(), 'b');
   });
 }
 
