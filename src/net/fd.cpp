@@ -55,7 +55,9 @@ Fd* Fd::adopt(int fd, int* error) noexcept {
     netpoll_close(poll);
     os::fd_close(fd);
     *error = ENOMEM;
+    return nullptr;
   }
+  netpoll_set_user(poll, self, &Fd::forget_users);
   return self;
 }
 
@@ -379,6 +381,24 @@ void Fd::destroy() noexcept {
   // to an atomic for one to the memory that is given back.
   // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): close() gives back what it has taken; this one is the handle's
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+// FK4: what is left is the handle's reference. A close() that was under way has nobody to end it but us. There is one thread, so
+// relaxed, all.
+void Fd::forget_users(void* arg) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
+  Fd& self = *static_cast<Fd*>(arg);
+  const uint64_t word = self.word_.load(std::memory_order_relaxed);  // relaxed: as above
+  if (self.lock_.held()) new (&self.lock_) ParkLock;
+  if (word == kRef) return;
+  for (const PollMode mode : {PollMode::read, PollMode::write}) {
+    self.queue(mode) = {};
+    self.readiness(mode) = Readiness::unknown;
+  }
+  self.closers_ = {};
+  self.owners_.store(1, std::memory_order_relaxed);  // relaxed: as above
+  const bool closing = (word & kClosing) != 0;
+  self.word_.store(closing ? kClosing : kRef, std::memory_order_relaxed);  // relaxed: as above
+  if (closing) self.last_out();
 }
 
 // ---- Queue --------------------------------------------------------------------------------------

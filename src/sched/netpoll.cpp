@@ -83,6 +83,10 @@ struct alignas(kLineBytes) PollDesc {
   Plain<PollDesc*> link = nullptr;  // owner: the free list, under its lock
   Timer timer[2];                   // armed under the lock
   Atomic<int> refusal{0};           // why the kernel did not register it
+  // For the child of a fork (FK4 in fork.hpp).
+  Plain<PollDesc*> older = nullptr;  // of all records; written before the record is known
+  Plain<void*> user = nullptr;       // written by who has the record alone
+  Plain<ForgetUsers> forget = nullptr;
 };
 // The atomics of the models are larger.
 static_assert(sizeof(Direction[2]) + 24 <= kLineBytes || sizeof(Atomic<uint64_t>) > 8);
@@ -106,10 +110,40 @@ struct DescPool {
   PollDesc* free GORT_GUARDED_BY(lock) = nullptr;
 };
 DescPool desc_pool;
+// All that were ever made, the youngest first.
+constinit Atomic<PollDesc*> all_descs{nullptr};
 
-// FK2.
+void remember(PollDesc* pd) noexcept {
+  // relaxed, all: only the child of a fork reads it, which has one thread.
+  PollDesc* youngest = all_descs.load(std::memory_order_relaxed);
+  do {
+    pd->older = youngest;
+    // release: the record before what leads to it, where a fork comes in between. unmodelled: the checker has no forks.
+  } while (!all_descs.compare_exchange_weak(youngest, pd, std::memory_order_release,
+                                            std::memory_order_relaxed));
+}
+
+// FK4. There is one thread, so relaxed, all.
+void forget_waiters(PollDesc& pd) noexcept {
+  if (pd.user == nullptr) return;
+  if (pd.lock.held()) new (&pd.lock) Lock;
+  // relaxed: as above.
+  if (pd.foreign_waiters.load(std::memory_order_relaxed) != 0) {
+    pd.foreign_waiters.store(0, std::memory_order_relaxed);  // relaxed: as above
+  }
+  for (Direction& d : pd.direction) {
+    if (d.word.load(std::memory_order_relaxed) < kWaiting) continue;  // relaxed: as above
+    d.word.store(kIdle, std::memory_order_relaxed);  // relaxed: as above
+  }
+  pd.forget(pd.user);
+}
+
+// FK2, FK4.
 const bool forgets_pool = on_fork([]() noexcept {
   if (desc_pool.lock.held()) new (&desc_pool) DescPool;
+  // relaxed: there is one thread.
+  PollDesc* pd = all_descs.load(std::memory_order_relaxed);
+  for (; pd != nullptr; pd = pd->older) forget_waiters(*pd);
 });
 Atomic<uint64_t> runtime_ids{0};
 
@@ -291,10 +325,13 @@ PollDesc* netpoll_open(int fd, int* error) noexcept {
     LockGuard guard(desc_pool.lock);
     if ((pd = desc_pool.free) != nullptr) desc_pool.free = pd->link;
   }
-  if (pd == nullptr) pd = new (std::nothrow) PollDesc;
   if (pd == nullptr) {
-    *error = ENOMEM;
-    return nullptr;
+    pd = new (std::nothrow) PollDesc;
+    if (pd == nullptr) {
+      *error = ENOMEM;
+      return nullptr;
+    }
+    remember(pd);
   }
   pd->fd = fd;
   pd->link = nullptr;
@@ -312,6 +349,11 @@ PollDesc* netpoll_open(int fd, int* error) noexcept {
   pd->hangup.store(false, std::memory_order_relaxed);
   pd->runtime.store(0, std::memory_order_relaxed);
   return pd;
+}
+
+void netpoll_set_user(PollDesc* pd, void* user, ForgetUsers forget) noexcept {
+  pd->forget = forget;
+  pd->user = user;
 }
 
 PollResult netpoll_check(PollDesc* pd, PollMode mode) noexcept {
@@ -418,6 +460,7 @@ void netpoll_close(PollDesc* pd) noexcept {
     os::epoll_del(sched().poller->epfd, pd->fd);
   }
   pd->fd = -1;
+  pd->user = nullptr;
   LockGuard guard(desc_pool.lock);
   pd->link = desc_pool.free;
   desc_pool.free = pd;

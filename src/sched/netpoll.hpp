@@ -33,6 +33,11 @@ enum class PollResult : uint8_t {
 // with *error = ENOMEM. May be called with no runtime alive and from any thread.
 PollDesc* netpoll_open(int fd, int* error) noexcept;
 
+// What is called with `user` in the child of a fork, on its only thread, while the record is open: threads and fibers that used
+// the descriptor at the fork are not there (FK4 in fork.hpp). By who has just opened the record, before anybody else knows it.
+using ForgetUsers = void (*)(void* user) noexcept;
+void netpoll_set_user(PollDesc* pd, void* user, ForgetUsers forget) noexcept;
+
 // Waits until the direction may have become ready. From a fiber it parks; from a foreign thread it
 // blocks the thread. If an edge was remembered it is consumed and the call returns at once.
 [[nodiscard]] PollResult netpoll_wait(PollDesc* pd, PollMode mode) noexcept;

@@ -71,6 +71,7 @@ void timer_forget(Timer* t) noexcept {
       return;
     }
   }
+  if (after_fork) return;  // FK1: its heap is nobody's any more
   // As no visitor, for whom the end of the runtime waits. acquire: pairs with the release in orphan_all().
   while (Mem::recheck(t->heap.load(std::memory_order_acquire) != nullptr)) os::osyield();
 }

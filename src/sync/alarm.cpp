@@ -68,6 +68,7 @@ class Presence {
 
 // AL2, on the thread that frees it.
 void await_finish(const alarm* a) noexcept {
+  if (after_fork) return;  // FK1: whoever has fired it is not there
   // acquire: pairs with the release in finish_alarm(), which is a few hundred instructions away.
   while (Mem::recheck(a->pins.load(std::memory_order_acquire) != 0)) os::osyield();
 }
@@ -276,6 +277,7 @@ bool alarm_reset(alarm* a, int64_t when_ns, int64_t period_ns) {
   const Presence here;
   if (!may_set(a, here)) {
     in.leave();
+    if (after_fork) throw std::logic_error("gort: no timer can be set in the child of a fork");
     throw std::logic_error(
         "gort: no runtime is alive to look after a timer (start one with gort::run), or it is "
         "ending");

@@ -1,6 +1,7 @@
 // child: what a function does in the child of a fork: how the child has ended, and what it has said.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/resource.h>

@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "fork_fixture.hpp"
 #include "gort/gort.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
@@ -35,59 +36,11 @@ namespace {
 using namespace std::chrono_literals;
 using test::ChildEnd;
 using test::in_child;
+using test::passes;
+using test::throws_logic_error;
 
-constexpr std::string_view kWaits = "gort: fatal: the child of a fork waits";
-
-template <class F>
-bool throws_logic_error(F&& f) {
-  try {
-    f();
-  } catch (const std::logic_error& e) {
-    return std::string_view(e.what()).find("child of a fork") != std::string_view::npos;
-  }
-  return false;
-}
-
-template <class F>
-int passes(F&& f) {
-  f();
-  return testing::Test::HasFailure() ? 1 : 0;
-}
-
-// Who forks: a fiber that is interrupted often, one inside blocking(), or a thread beside the runtime.
-enum class Who : uint8_t { fiber, blocking, thread };
-class Fork : public testing::TestWithParam<Who> {
- protected:
-  void SetUp() override {
-    if (test::kTsan) GTEST_SKIP() << "TSan does not follow a fork of a process with threads";
-  }
-  template <class F>
-  void there(F&& body) {
-    const test::Resources before;
-    options o{.procs = 2};
-    o.slice = 1ms;
-    run(o, [&] {
-      switch (GetParam()) {
-        case Who::fiber:
-          body();
-          break;
-        case Who::blocking:
-          blocking(body);
-          break;
-        case Who::thread:
-          blocking([&] { std::thread(body).join(); });
-          break;
-      }
-    });
-    before.expect_unchanged();
-  }
-};
-INSTANTIATE_TEST_SUITE_P(Who, Fork, testing::Values(Who::fiber, Who::blocking, Who::thread),
-                         [](const testing::TestParamInfo<Who>& info) {
-                           return info.param == Who::fiber      ? "fiber"
-                                  : info.param == Who::blocking ? "blocking"
-                                                                : "thread";
-                         });
+class Fork : public test::ForkTest {};
+GORT_WHOEVER_FORKS(Fork);
 
 TEST_P(Fork, AChildMayEndOrExec) {
   there([] {
@@ -232,7 +185,7 @@ TEST_P(Fork, AWaitInAChildIsAnError) {
         f();
         return 1;
       });
-      EXPECT_TRUE(end.aborted_with(kWaits)) << end;
+      EXPECT_TRUE(end.aborted_with(test::kChildWaits)) << end;
     };
     says([] { (void)chan<int>().recv(); });
     says([] { chan<int>().send(1); });
@@ -418,7 +371,7 @@ TEST(ForkedFiber, MayNotReturnInTheChild) {
     const pid_t pid = forks.get();
     ::close(pipe[1]);
     const ChildEnd end = test::end_of(pid, pipe[0]);
-    EXPECT_TRUE(end.aborted_with(kWaits)) << end;
+    EXPECT_TRUE(end.aborted_with(test::kChildWaits)) << end;
   });
 }
 
@@ -437,7 +390,7 @@ TEST(ForkedFiber, TheMainFiberMayNotReturnInTheChild) {
   });
   ::close(pipe[1]);
   const ChildEnd end = test::end_of(pid, pipe[0]);
-  EXPECT_TRUE(end.aborted_with(kWaits)) << end;
+  EXPECT_TRUE(end.aborted_with(test::kChildWaits)) << end;
 }
 
 TEST(ForkedRuntime, AStaticOneDoesNotWaitAtTheChildsExit) {
