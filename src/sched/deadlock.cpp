@@ -6,7 +6,7 @@
 //       limit. Threads and sleepers are counted while nobody goes to sleep or is woken, and no fiber runs
 //       from the first look to the last: so the two counts, and D1, held at the same time, and nobody is
 //       left to change that,
-//   D4  somebody waits in run(): an idle embedded runtime is no deadlock,
+//   D4  somebody waits in run() or ~runtime(): an idle embedded runtime is no deadlock,
 //   D5  fibers are left,
 //   D6  none is in the hands of somebody without a P: the poller and sysmon take timers and
 //       descriptors out before they queue the fibers. The poller is made to look for itself.

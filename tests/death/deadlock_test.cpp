@@ -15,10 +15,12 @@
 #include "gort/blocking.hpp"
 #include "gort/chan.hpp"
 #include "gort/fiber.hpp"
+#include "gort/latch.hpp"
 #include "gort/mutex.hpp"
 #include "gort/run.hpp"
 #include "gort/select.hpp"
 #include "gort/spawn.hpp"
+#include "gort/stats.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -139,6 +141,38 @@ TEST_P(DeadlockDeathTest, ConcernsARunOfAnEmbeddedRuntime) {
 }
 
 // D3: a thread of the program could still wake somebody; once it has ended, nobody can.
+// D4: a request to stop does not end these waits, and nobody else will.
+TEST_P(DeadlockDeathTest, ConcernsTheEndOfAnEmbeddedRuntime) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        mutex m;
+        m.lock();
+        runtime rt(opts());
+        rt.run([&] {
+          go(attrs{.name = "for-good"}, [&m] { m.lock(); });
+          const auto waits = [] { return stats().parks > 0; };
+          while (!waits()) yield();
+        });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock(.|\n)*for-good");
+}
+
+// And where they have been asleep for long when it comes to that.
+TEST_P(DeadlockDeathTest, ConcernsTheEndOfAnIdleRuntime) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        latch never(1);
+        runtime rt(opts());
+        auto waits = rt.spawn([&never] { never.wait(); });
+        waits.detach();
+        while (stats().parks == 0) std::this_thread::yield();
+        std::this_thread::sleep_for(50ms);  // all Ms are asleep, and sysmon
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
 TEST_P(DeadlockDeathTest, WaitsForForeignThreads) {
   EXPECT_EXIT(
       {
