@@ -69,8 +69,8 @@ class GORT_API context {
   // What the cancel function was given, or a std::system_error with err(); of a context that ended by its parent's end, the
   // parent's. nullptr while it lives.
   [[nodiscard]] std::exception_ptr cause() const noexcept;
-  // Requested once it has ended. Of background(): never. Its callbacks run on whoever ends the context. Throws
-  // std::bad_alloc.
+  // Requested once it has ended. Of background(): never. Its callbacks run on whoever ends the context, and must not wait, for a
+  // lock either, as those of this_fiber::stop_token(); they may end contexts, and ask them. Throws std::bad_alloc.
   [[nodiscard]] std::stop_token stop_token() const;
   // As stop_token(): what takes a token takes a context.
   // NOLINTNEXTLINE(google-explicit-constructor): what takes a token takes a context

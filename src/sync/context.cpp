@@ -7,19 +7,20 @@
 //        ends the children first takes handles of those that are still there, under the parent's lock. So what is dropped costs
 //        its parent nothing any more.
 //   CX3  A deadline's timer does not keep its state. The state's destructor stops it.
-//   CX4  Locks are taken from the parent down, and no program's code runs under one: stop callbacks, destructors of causes.
+//   CX4  Locks are taken from the parent down, and no program's code runs under one: stop callbacks, destructors of causes. They
+//        are the runtime's own, in whose regions nothing is allocated. So no use of a context parks, and a stop callback, which
+//        must not, may end or ask one.
 //
 // Rejected: a watcher fiber per child, as Go has for parents that it does not know (a stack for each); a stop_callback in the child for its parent's
 // end (two allocations more, and its destructor waits for a callback that runs); a child that its parent keeps until it
 // is cancelled, as in Go (forgotten cancel calls leak; here handles end).
 #include "gort/context.hpp"
 
-#include <mutex>
-
 #include "base/mem.hpp"
-#include "gort/mutex.hpp"
 #include "gort/timer.hpp"
 #include "os/os.hpp"
+#include "sched/lock.hpp"
+#include "sched/region.hpp"
 
 namespace gort {
 namespace detail {
@@ -28,9 +29,9 @@ struct context_state : std::enable_shared_from_this<context_state> {
   const std::shared_ptr<context_state> parent;
   int64_t deadline_ns = chan_forever;  // constant once the state is known
 
-  mutable mutex lock;
-  Plain<std::error_code> err;  // CX1
-  std::exception_ptr cause;
+  mutable Lock lock;
+  Plain<std::error_code> err;                 // CX1
+  std::exception_ptr cause;                   // what the cancel function was given
   std::optional<chan<std::monostate>> done;   // made on first use
   std::stop_source source{std::nostopstate};  // the same
   // CX2. The parent's lock protects a child's links.
@@ -69,7 +70,8 @@ void context_state::join_parent() {
   std::error_code why;
   std::exception_ptr what;
   {
-    const std::lock_guard guard(parent->lock);
+    const Region in;
+    const LockGuard guard(parent->lock);
     why = parent->err;
     what = parent->cause;
     if (!why) {
@@ -84,7 +86,8 @@ void context_state::join_parent() {
 
 void context_state::leave_parent() noexcept {
   if (parent == nullptr) return;
-  const std::lock_guard guard(parent->lock);
+  const Region in;
+  const LockGuard guard(parent->lock);
   if (link == nullptr) return;
   take_out(*this);
 }
@@ -100,10 +103,11 @@ bool context_state::finish(std::error_code why, std::exception_ptr what) noexcep
   std::optional<chan<std::monostate>> channel;
   std::stop_source tokens(std::nostopstate);
   {
-    const std::lock_guard guard(lock);
+    const Region in;
+    const LockGuard guard(lock);
     if (ended()) return false;  // CX1
     err = why;
-    cause = what != nullptr ? std::move(what) : std::make_exception_ptr(std::system_error(why));
+    cause = std::move(what);
     channel = done;
     tokens = source;
   }
@@ -116,7 +120,8 @@ bool context_state::finish(std::error_code why, std::exception_ptr what) noexcep
 
 // One that is still there, taken out of the list; nullptr: there is none.
 std::shared_ptr<context_state> context_state::take_child() noexcept {
-  const std::lock_guard guard(lock);
+  const Region in;
+  const LockGuard guard(lock);
   while (context_state* const child = first) {
     take_out(*child);
     if (auto kept = child->weak_from_this().lock(); kept != nullptr) return kept;  // CX2
@@ -179,42 +184,66 @@ context_and_cancel context_make_until(const context& parent, int64_t when_ns) {
 
 done_receiver context::done() const {
   if (state_ == nullptr) return chan<std::monostate>::nil();
-  chan<std::monostate> made = chan<std::monostate>::nil();
-  {
-    const std::lock_guard guard(state_->lock);
-    if (state_->done) return *state_->done;
-    made = chan<std::monostate>();
-    state_->done = made;
-    if (!state_->ended()) return made;
+  chan<std::monostate> fresh = chan<std::monostate>::nil();
+  for (;;) {
+    {
+      const Region in;
+      const LockGuard guard(state_->lock);
+      if (state_->done) return *state_->done;
+      if (fresh != chan<std::monostate>::nil()) {
+        state_->done = fresh;
+        if (!state_->ended()) return fresh;
+        break;
+      }
+    }
+    fresh = chan<std::monostate>();  // allocates, so not under the lock
   }
-  made.close();
-  return made;
+  fresh.close();
+  return fresh;
 }
 
 std::error_code context::err() const noexcept {
   if (state_ == nullptr) return {};
-  const std::lock_guard guard(state_->lock);
+  const Region in;
+  const LockGuard guard(state_->lock);
   return state_->err;
 }
 
 std::exception_ptr context::cause() const noexcept {
   if (state_ == nullptr) return nullptr;
-  const std::lock_guard guard(state_->lock);
-  return state_->cause;
+  std::error_code why;
+  {
+    const Region in;
+    const LockGuard guard(state_->lock);
+    if (state_->cause != nullptr || !state_->ended()) return state_->cause;
+    why = state_->err;
+  }
+  try {
+    return std::make_exception_ptr(std::system_error(why));
+  } catch (...) {
+    return std::current_exception();  // no memory
+  }
 }
 
 std::stop_token context::stop_token() const {
   if (state_ == nullptr) return {};
-  std::stop_source made(std::nostopstate);
-  bool ended;
-  {
-    const std::lock_guard guard(state_->lock);
-    if (!state_->source.stop_possible()) state_->source = std::stop_source();
-    made = state_->source;
-    ended = state_->ended();
+  std::stop_source fresh(std::nostopstate);
+  for (;;) {
+    bool ended;
+    std::stop_source source(std::nostopstate);
+    {
+      const Region in;
+      const LockGuard guard(state_->lock);
+      if (!state_->source.stop_possible()) state_->source = fresh;
+      source = state_->source;
+      ended = state_->ended();
+    }
+    if (source.stop_possible()) {
+      if (ended) source.request_stop();  // again, perhaps
+      return source.get_token();
+    }
+    fresh = std::stop_source();  // allocates, so not under the lock
   }
-  if (ended) made.request_stop();  // again, perhaps
-  return made.get_token();
 }
 
 std::optional<std::chrono::steady_clock::time_point> context::deadline() const noexcept {
