@@ -5,6 +5,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -18,6 +20,7 @@
 #include "gort/detail/fiber.hpp"
 #include "gort/detail/mem.hpp"
 #include "gort/errors.hpp"
+#include "gort/fiber.hpp"
 
 namespace gort {
 
@@ -220,7 +223,19 @@ class [[nodiscard]] task {
   // asked to stop, std::logic_error without a fiber, std::system_error on joining oneself.
   void join() {
     need();
-    detail::fiber_join(g_);
+    detail::fiber_join(g_, INT64_MAX);
+  }
+  // The same up to a limit. False: the fiber has not ended by then, and may be joined again. A limit that has passed only asks.
+  template <class Rep, class Period>
+  [[nodiscard]] bool join_for(const std::chrono::duration<Rep, Period>& limit) {
+    need();
+    return detail::fiber_join(g_, detail::steady_ns_after(limit));
+  }
+  template <class Clock, class Duration>
+  [[nodiscard]] bool join_until(const std::chrono::time_point<Clock, Duration>& when) {
+    need();
+    return detail::until_reached(
+        when, [this](int64_t until_ns) { return detail::fiber_join(g_, until_ns); });
   }
 
   // Waits for the end; the value, or the exception the fiber ended by. Once. A fiber that ended by
@@ -293,6 +308,10 @@ class [[nodiscard]] task {
 namespace detail {
 
 struct task_access {
+  template <class T>
+  static G* fiber(const task<T>& t) noexcept {
+    return t.g_;
+  }
   template <class T>
   static task<T> make(G* g, task_state<T>* state) noexcept {
     return task<T>(g, state);

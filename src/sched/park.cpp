@@ -98,7 +98,7 @@ WakeCause park_thread(G* g, Wait& w) noexcept {
     if (until != kNever) {
       ns = until - os::nanotime();
       if (ns <= 0) {
-        if (claim(w)) {
+        if (w.expire != nullptr ? w.expire(&w) : claim(w)) {
           w.cause = WakeCause::timeout;
           break;
         }

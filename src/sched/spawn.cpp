@@ -13,6 +13,9 @@
 //       join_done() in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end
 //       or the end sees the joiner. A handle that is let go puts join_never() in, unless the end
 //       was faster.
+//   B6  Whoever takes the joiner's Wait out of the word wakes it: the end, a request to stop, or the joiner's time limit. The
+//       limit's timer is armed before the Wait is in the word (complete_park()). One that fires so early comes again, kAgainNs
+//       later.
 //   B5  The later of end and letting go destroys a task's payload, on a stack where user code may
 //       wait: the fiber's own before its last switch, or the handle's.
 #include "sched/spawn.hpp"
@@ -42,6 +45,7 @@
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
 #include "sched/stop.hpp"
+#include "sched/timer.hpp"
 
 namespace gort {
 namespace {
@@ -49,7 +53,8 @@ namespace {
 constexpr uint32_t kFreeBatch = 2 * Mem::tries(16);  // dead fibers moved to or from the pool
 constexpr uint32_t kFreeMax = 2 * kFreeBatch;        // dead fibers that a P keeps
 constexpr size_t kStackMin = 16 * 1024;
-constexpr uint64_t kIdBlock = 256;  // numbers that a P takes at a time
+constexpr uint64_t kIdBlock = 256;    // numbers that a P takes at a time
+constexpr int64_t kAgainNs = 10'000;  // B6: many times what a joiner takes to come into the word
 
 Wait* join_done() noexcept {
   return reinterpret_cast<Wait*>(uintptr_t{1});
@@ -226,8 +231,7 @@ struct JoinWait : Wait {
 
 bool cancel_join(Wait* w) noexcept {
   Wait* expected = w;
-  // relaxed: B3; of the end and the stop request one takes the Wait out. We have it from G::wait, and
-  // the joiner hears of us by ready().
+  // relaxed: B6; one takes the Wait out. We have it from G::wait, or it is our own, and the joiner hears of us by ready().
   return static_cast<JoinWait*>(w)->target->joiner.compare_exchange_strong(
       expected, nullptr, std::memory_order_relaxed, std::memory_order_relaxed);
 }
@@ -240,13 +244,39 @@ bool commit_join(Wait* w) noexcept {
       none, w, std::memory_order_release, std::memory_order_relaxed);
 }
 
-WakeCause join(G* g, bool (*cancel)(Wait*) noexcept) noexcept {
+// B6, under the heap's lock, so before the joiner goes on.
+G* join_limit(Timer* t) noexcept {
+  auto* w = static_cast<JoinWait*>(t->arg);
+  Wait* expected = w;
+  // relaxed, both: as in cancel_join(); the heap's lock orders the Wait's fields.
+  if (w->target->joiner.compare_exchange_strong(expected, nullptr, std::memory_order_relaxed,
+                                                std::memory_order_relaxed)) {
+    w->cause = WakeCause::timeout;
+    return w->g;
+  }
+  if (Mem::recheck(expected == nullptr)) {
+    t->when_ns = os::nanotime() + kAgainNs;
+    t->again = true;
+  }
+  return nullptr;
+}
+
+WakeCause join(G* g, bool (*cancel)(Wait*) noexcept, int64_t until_ns) noexcept {
   JoinWait w;
   w.target = g;
   w.cancel = cancel;
   w.commit = commit_join;
   w.reason = WaitReason::join;
-  return park(w);
+  if (until_ns == kNever) return park(w);
+  Timer limit;
+  limit.when_ns = until_ns;
+  limit.fire = join_limit;
+  limit.arg = &w;
+  w.timer = &limit;
+  w.expire = cancel_join;
+  const WakeCause cause = park(w);
+  TimerHeap::stop(&limit);
+  return cause;
 }
 
 }  // namespace
@@ -374,21 +404,25 @@ bool fiber_done(const G* g) noexcept {
   return g->joiner.load(std::memory_order_acquire) == join_done();
 }
 
-void fiber_join(G* g) {
+bool fiber_join(G* g, int64_t until_ns) {
   const Region in;
   chaos_preempt();
-  if (fiber_done(g)) return;
+  if (fiber_done(g)) return true;
   if (after_fork) throw std::logic_error("gort: no fiber can be joined in the child of a fork");
   if (current_fiber() == g) {
     leave_region();
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                             "gort: a fiber can not join itself");
   }
+  if (has_passed(until_ns)) return false;
   if (stop_pending()) deliver_stop();
-  if (join(g, cancel_join) == WakeCause::stopped) deliver_stop();
+  const WakeCause cause = join(g, cancel_join, until_ns);
+  if (cause == WakeCause::stopped) deliver_stop();
+  if (cause == WakeCause::timeout) return false;
   // The place in B3's word was taken by somebody else's Wait.
   leave_region();
   if (!fiber_done(g)) throw std::logic_error("gort::task: two fibers join one task");
+  return true;
 }
 
 void fiber_join_always(G* g) noexcept {
@@ -396,7 +430,7 @@ void fiber_join_always(G* g) noexcept {
   if (fiber_done(g) || after_fork) return;  // FK1: a handle's destructor, perhaps at exit()
   if (current_fiber() == g)
     fatal("a task's handle is destroyed by its own fiber", __FILE__, __LINE__);
-  join(g, nullptr);
+  join(g, nullptr, kNever);
   if (!fiber_done(g))
     fatal("a task's handle is destroyed while somebody joins", __FILE__, __LINE__);
 }

@@ -59,6 +59,8 @@ struct Wait {
   Plain<bool (*)(Wait*) noexcept> commit = nullptr;
 
   Plain<Timer*> timer = nullptr;  // armed by the far side; nullptr: no time limit
+  // On a foreign thread, which looks at its limit itself: takes the waiter out, as cancel. nullptr: claim() decides.
+  Plain<bool (*)(Wait*) noexcept> expire = nullptr;
   Plain<WakeCause> cause = WakeCause::notified;
   Plain<WaitReason> reason = WaitReason::none;
 

@@ -4,6 +4,8 @@
 #include "gort/fiber.hpp"
 #include "gort/spawn.hpp"
 #include "port/machine.hpp"
+#include "sched/park.hpp"
+#include "sched/sched.hpp"
 #include "sched/stop.hpp"
 #include "support.hpp"
 
@@ -15,6 +17,8 @@ using model::Event;
 using model::Thread;
 using model::var;
 
+constexpr int64_t kLimit = 5;  // the clock stands at 0
+constexpr int64_t kLongAfter = 1'000'000;
 constexpr attrs kOn0{.name = "0"};
 constexpr attrs kOn1{.name = "1"};
 
@@ -112,6 +116,110 @@ void foreign_joins_twice() {
   check_nobody_asleep();
 }
 
+// ---- Joins with a limit (B6) ----
+
+// Time passes as long as this lives: whatever is armed on the first machine fires.
+class PassingTime {
+ public:
+  PassingTime()
+      : thread_([this] {
+          // relaxed: it is no news.
+          while (!over_.load(std::memory_order_relaxed)) {
+            {
+              const Visitor visit;
+              if (runtime_alive()) {
+                (void)sched().procs[0].timers.run(kLongAfter, [](G* g) { ready(g); });
+              }
+            }
+            model::pause();
+          }
+        }) {}
+  ~PassingTime() {
+    over_.store(true, std::memory_order_relaxed);  // relaxed: as above
+    thread_.join();
+  }
+  PassingTime(const PassingTime&) = delete;
+  PassingTime& operator=(const PassingTime&) = delete;
+
+ private:
+  model::atomic<bool> over_{false};
+  Thread thread_;
+};
+
+bool join_with_limit(const task<void>& t) {
+  const bool ended = detail::fiber_join(detail::task_access::fiber(t), kLimit);
+  check(!ended || t.done(), "B6: it says the end when it was one");
+  return ended;
+}
+
+// The end against the limit: the joiner hears of one of them, once.
+void limit_and_end() {
+  ModelRuntime runtime(2);
+  {
+    task<void> t = spawn(kOn1, [] {});
+    task<void> joins = spawn(kOn0, [&t] {
+      (void)join_with_limit(t);
+      t.join();
+      check(t.done(), "B3: it may be joined again");
+    });
+    const PassingTime time;
+    joins.join();
+  }
+  runtime.close();
+  check_nobody_asleep();
+}
+
+// Nobody ends the task: the limit alone, which must not be lost, however early its timer fires.
+void limit_alone() {
+  ModelRuntime runtime(2);
+  Event go_on;
+  {
+    task<void> t = spawn(kOn1, [&go_on] { go_on.wait(); });
+    task<void> joins = spawn(kOn0, [&t] { check(!join_with_limit(t), "it has not ended"); });
+    {
+      const PassingTime time;
+      joins.join();
+    }
+    go_on.set();
+    t.join();
+  }
+  runtime.close();
+  check_nobody_asleep();
+}
+
+// The limit, the end and a request to stop the joiner.
+void limit_end_and_stop() {
+  ModelRuntime runtime(2);
+  {
+    task<void> t = spawn(kOn1, [] {});
+    task<void> joins = spawn(kOn0, [&t] {
+      try {
+        (void)join_with_limit(t);
+      } catch (const stopped&) {
+      }
+      detail::fiber_join_always(detail::task_access::fiber(t));
+      check(t.done(), "B3: it may be joined again");
+    });
+    Thread asks([&] { joins.request_stop(); });
+    const PassingTime time;
+    joins.join();
+    asks.join();
+  }
+  runtime.close();
+}
+
+// A thread, which looks at its limit itself.
+void foreign_limit_and_end() {
+  ModelRuntime runtime(1);
+  {
+    task<void> t = spawn(kOn0, [] {});
+    (void)join_with_limit(t);
+    t.join();
+  }
+  runtime.close();
+  check_nobody_asleep();
+}
+
 void expect_right_at_random(const std::function<void()>& program) {
   const uint64_t runs = test::kSanitizers ? 200 : 2'000;
   const model::Result r = model::explore({.random_runs = runs, .seed = 1}, program);
@@ -134,10 +242,23 @@ TEST(JoinModel, ForeignAndFiberJoin) {
 TEST(JoinModel, ForeignJoinsTwice) {
   expect_right_at_random(foreign_joins_twice);
 }
+TEST(JoinModel, LimitAndEnd) {
+  expect_right_at_random(limit_and_end);
+}
+TEST(JoinModel, LimitAlone) {
+  expect_right_at_random(limit_alone);
+}
+TEST(JoinModel, LimitEndAndStop) {
+  expect_right_at_random(limit_end_and_stop);
+}
+TEST(JoinModel, ForeignLimitAndEnd) {
+  expect_right_at_random(foreign_limit_and_end);
+}
 TEST(JoinModel, Mutants) {
   std::vector<model::Program> programs;
   for (const auto& p : {foreign_join, foreign_end_of_a_handle, foreign_join_of_a_stopped,
-                        foreign_and_fiber_join, foreign_joins_twice}) {
+                        foreign_and_fiber_join, foreign_joins_twice, limit_and_end, limit_alone,
+                        limit_end_and_stop, foreign_limit_and_end}) {
     programs.push_back({{.random_runs = 500}, p});
   }
   expect_mutants_die({"spawn.cpp", "park.cpp"}, programs);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -151,6 +152,80 @@ TEST_P(SchedStress, StopRacesWithJoins) {
           t.get();
         }
       }
+    }
+    test::until([] { return num_fibers() == 1; });
+  });
+}
+
+// B6: limits of 0 to 200 us against ends that come as late, and against requests to stop; from fibers and from a thread.
+void join_with_limits(uint64_t seed, const Clock& clock) {
+  Random random(seed);
+  uint64_t in_time = 0;
+  uint64_t too_late = 0;
+  while (clock.running() || in_time == 0 || too_late == 0) {
+    std::atomic<bool> over{false};
+    const uint64_t takes = below(random, 200);
+    task<void> t = spawn([takes, &over] {
+      sleep_for(microseconds(takes));
+      over = true;
+    });
+    bool ended = false;
+    while (!ended) {
+      ended = t.join_for(microseconds(below(random, 200)));
+      ++(ended ? in_time : too_late);
+      if (ended) {
+        ASSERT_TRUE(over && t.done());
+      }
+      if (!ended && below(random, 8) == 0) break;
+    }
+    t.join();
+    ASSERT_TRUE(over);
+  }
+}
+
+TEST_P(SchedStress, JoinsWithLimitsAgainstEnds) {
+  const uint64_t seed = test::test_seed();
+  in_fibers([seed] {
+    Random random(seed);
+    const Clock clock;
+    std::vector<task<void>> joiners;
+    for (int i = 0; i < 4; ++i)
+      joiners.push_back(spawn(join_with_limits, random(), std::cref(clock)));
+    blocking([&] { std::thread(join_with_limits, random(), std::cref(clock)).join(); });
+    for (auto& t : joiners) t.get();
+  });
+}
+
+TEST_P(SchedStress, JoinsWithLimitsAgainstRequests) {
+  const uint64_t seed = test::test_seed();
+  in_fibers([seed] {
+    Random random(seed);
+    const Clock clock;
+    std::atomic<uint64_t> stops{0};
+    std::atomic<uint64_t> limits{0};
+    while (clock.running() || stops == 0 || limits == 0) {
+      std::vector<task<void>> tasks;
+      for (int i = 0; i < 10; ++i) {
+        const uint64_t takes = below(random, 200);
+        const uint64_t limit = below(random, 200);
+        tasks.push_back(spawn([takes, limit, &stops, &limits] {
+          task<void> inner = spawn([takes] { sleep_for(microseconds(takes)); });
+          bool stopped_here = false;
+          bool ended = true;
+          try {
+            ended = inner.join_for(microseconds(limit));
+          } catch (const stopped&) {
+            stopped_here = true;
+          }
+          if (stopped_here) ++stops;
+          if (!ended) ++limits;
+        }));
+      }
+      for (auto& t : tasks) {
+        if (below(random, 2) == 0) t.request_stop();
+        if (below(random, 4) == 0) yield();
+      }
+      for (auto& t : tasks) t.join();
     }
     test::until([] { return num_fibers() == 1; });
   });

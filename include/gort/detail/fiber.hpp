@@ -35,9 +35,9 @@ GORT_API void fiber_start(G* g, void (*entry)(void*)) noexcept;
 GORT_API void fiber_start_joinable(G* g, void (*entry)(void*), void (*destroy)(void*)) noexcept;
 
 GORT_API bool fiber_done(const G* g) noexcept;
-// Waits for the end. Throws gort::stopped if the caller is asked to stop; std::system_error
+// Waits for the end. False: the limit came first. Throws gort::stopped if the caller is asked to stop; std::system_error
 // (resource_deadlock_would_occur) if it is the fiber itself.
-GORT_API void fiber_join(G* g);
+GORT_API bool fiber_join(G* g, int64_t until_ns);
 // The same, but no stop request ends it (destructors).
 GORT_API void fiber_join_always(G* g) noexcept;
 GORT_API void fiber_request_stop(G* g) noexcept;

@@ -133,6 +133,59 @@ TEST_P(Spawn, ADetachedFiberGoesOn) {
   });
 }
 
+TEST_P(Spawn, AJoinMayHaveALimit) {
+  const auto joins = [] {
+    std::atomic<bool> go_on{false};
+    auto t = spawn([&go_on] {
+      while (!go_on) yield();
+      return 7;
+    });
+    EXPECT_FALSE(t.join_for(0s));
+    EXPECT_FALSE(t.join_for(1ms));
+    const auto when = std::chrono::steady_clock::now() + 1ms;
+    EXPECT_FALSE(t.join_until(when));
+    EXPECT_GE(std::chrono::steady_clock::now(), when);
+    EXPECT_FALSE(t.join_until(std::chrono::system_clock::now() + 1ms));
+    EXPECT_FALSE(t.done());
+    go_on = true;
+    EXPECT_TRUE(t.join_for(std::chrono::hours::max()));
+    EXPECT_TRUE(t.join_for(0s));
+    EXPECT_EQ(t.get(), 7);
+    EXPECT_THROW((void)t.join_for(0s), std::logic_error);
+    auto let_go = spawn([] { yield(); });
+    (void)let_go.join_for(1us);
+    let_go.detach();
+  };
+  in_fibers([&] {
+    joins();
+    blocking([&] { joins(); });
+    blocking([&] { std::thread(joins).join(); });
+  });
+}
+
+TEST_P(Spawn, AJoinWithALimitHearsOfARequest) {
+  in_fibers([] {
+    std::atomic<bool> go_on{false};
+    auto never = spawn([&go_on] {
+      while (!go_on) yield();
+    });
+    bool threw = false;
+    auto joins = spawn([&] {
+      try {
+        (void)never.join_for(1h);
+      } catch (const stopped&) {
+        threw = true;
+      }
+    });
+    for (int i = 0; i < 10; ++i) yield();
+    joins.request_stop();
+    joins.join();
+    EXPECT_TRUE(threw);
+    go_on = true;
+    never.join();
+  });
+}
+
 TEST_P(Spawn, AFiberCannotJoinItself) {
   in_fibers([] {
     std::optional<task<void>> own;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <stop_token>
+#include <thread>
 
 #include "gort/gort.hpp"
 #include "support/scheduler_test.hpp"
@@ -17,7 +18,7 @@ class NoLimit : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(NoLimit);
 
 // Each asks for what is not there, with both kinds of limits that are over.
-void ask_all() {
+void ask_all(task<void>& never) {
   const auto past = std::chrono::steady_clock::now() - 1s;
   chan<int> empty;
   chan<int> full(1);
@@ -43,6 +44,8 @@ void ask_all() {
   EXPECT_EQ(f.wait_until(past), std::future_status::timeout);
   p.set_value(1);
   EXPECT_EQ(f.wait_for(0s), std::future_status::ready);
+  EXPECT_FALSE(never.join_for(0s));
+  EXPECT_FALSE(never.join_until(past));
   timed_mutex m;
   m.lock();
   EXPECT_FALSE(m.try_lock_for(0s));
@@ -60,11 +63,12 @@ TEST_P(NoLimit, IsNoWait) {
   in_fibers([] {
     // The fiber that is asked to stop has a request that is due, all the time.
     bool to_its_end = false;
-    auto asked = spawn([&to_its_end](const std::stop_token& token) {
+    auto never = spawn([] { (void)chan<int>::nil().recv(); });
+    auto asked = spawn([&](const std::stop_token& token) {
       while (!token.stop_requested()) yield();
-      ask_all();
+      ask_all(never);
       EXPECT_THROW(sleep_for(1h), stopped);  // the request is still there, for the first wait
-      ask_all();
+      ask_all(never);
       to_its_end = true;
     });
     yield();
@@ -77,8 +81,10 @@ TEST_P(NoLimit, IsNoWait) {
 // With one P, nobody else has a turn in between: it is not given up.
 TEST_P(NoLimit, DoesNotPark) {
   in_fibers([] {
+    auto never = spawn([] { (void)chan<int>::nil().recv(); });
+    yield();
     const uint64_t before = stats().parks;
-    ask_all();
+    ask_all(never);
     if (GetParam() == 1) {
       EXPECT_EQ(stats().parks, before);
     }
@@ -86,7 +92,10 @@ TEST_P(NoLimit, DoesNotPark) {
 }
 
 TEST_P(NoLimit, OnAThread) {
-  ask_all();
+  in_fibers([] {
+    auto never = spawn([] { (void)chan<int>::nil().recv(); });
+    blocking([&] { std::thread([&] { ask_all(never); }).join(); });
+  });
 }
 
 }  // namespace
