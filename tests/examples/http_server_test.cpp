@@ -86,17 +86,7 @@ TEST_F(HttpServer, AnswersARequestThatIsUnderWayAtTheEnd) {
   client.read_until("Hello, World!");
   client.send(kHello.substr(0, 20));
   server_->signal(SIGTERM);
-  // The listener goes first: when nobody is let in any more, the end has begun.
-  for (;;) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port_);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const int rc = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    ::close(fd);
-    if (rc != 0) break;
-  }
+  await_closed(port_);
   client.send(kHello.substr(20));
   const std::string answer = client.read_all();
   // With or without "Connection: close": the listener's end comes a moment before the connections hear of

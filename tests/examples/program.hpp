@@ -93,6 +93,9 @@ class Program {
     return WIFEXITED(status_) ? WEXITSTATUS(status_) : -1;
   }
 
+  // By which signal it was ended, once wait() has returned; 0: by none.
+  [[nodiscard]] int killed_by() const { return WIFSIGNALED(status_) ? WTERMSIG(status_) : 0; }
+
   // The port in "... 127.0.0.1:PORT", once it has been printed; 0: it was not.
   uint16_t port() {
     constexpr std::string_view kBefore = "127.0.0.1:";
@@ -211,8 +214,32 @@ class Client {
   }
   std::string read_all() const { return read_until({}); }
 
+  // Sends as much of `text` as goes in to a server that sends back what nobody reads. How much that was.
+  size_t fill(std::string_view text) const {
+    size_t sent = 0;
+    while (sent < text.size()) {
+      const size_t n = send_some(text.substr(sent));
+      if (n == 0) break;
+      sent += n;
+    }
+    return sent;
+  }
+
  private:
   int fd_;
 };
+
+// Until nobody is let in any more: a server closes its listener first when it has been told to end.
+inline void await_closed(uint16_t port) {
+  for (bool open = true; open;) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    open = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+  }
+}
 
 }  // namespace example_tests

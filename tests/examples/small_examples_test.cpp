@@ -1,4 +1,5 @@
 // hello, pipeline, echo_server, prime_sieve and dining_philosophers from outside.
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -71,12 +72,7 @@ TEST_F(Example, EchoServerSendsBackWhatHasComeWhenItIsToldToEnd) {
   const Client idle(port);
   std::string text;
   for (int i = 0; text.size() < 3 * 1024 * 1024; ++i) text += std::to_string(i) + " ";
-  size_t sent = 0;
-  while (sent < text.size()) {
-    const size_t n = busy.send_some(std::string_view(text).substr(sent));
-    if (n == 0) break;
-    sent += n;
-  }
+  const size_t sent = busy.fill(text);
   server.signal(SIGTERM);
   const std::string back = busy.read_all();
   busy.finish();
@@ -85,6 +81,39 @@ TEST_F(Example, EchoServerSendsBackWhatHasComeWhenItIsToldToEnd) {
   EXPECT_EQ(idle.read_all(), "");
   idle.finish();
   EXPECT_EQ(server.wait(), 0) << server.errors;
+}
+
+TEST_F(Example, EchoServerEndsAlsoWithAPeerThatGoesOnTalking) {
+  Program server("echo_server", {"0"});
+  const uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.errors;
+  const Client talker(port);
+  ASSERT_TRUE(talker.send("before"));
+  EXPECT_EQ(talker.read_until("before"), "before");
+  server.signal(SIGTERM);
+  constexpr auto kLimit = std::chrono::seconds(15);  // it should take three
+  const auto begin = std::chrono::steady_clock::now();
+  bool late = false;
+  while (!late && talker.send("and again") && !talker.read_some().empty()) {
+    late = std::chrono::steady_clock::now() - begin > kLimit;
+  }
+  EXPECT_FALSE(late);
+  talker.finish();
+  EXPECT_EQ(server.wait(), 0) << server.errors;
+}
+
+// While it waits for a peer that does not take what is sent back.
+TEST_F(Example, EchoServerEndsAtOnceByASecondSignal) {
+  Program server("echo_server", {"0"});
+  const uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.errors;
+  const Client busy(port);
+  busy.fill(std::string(size_t{16} * 1024 * 1024, 'x'));
+  server.signal(SIGINT);
+  await_closed(port);
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), -1);
+  EXPECT_EQ(server.killed_by(), SIGTERM);
 }
 
 TEST_F(Example, PrimeSieveFindsTheFirstPrimes) {
@@ -141,6 +170,8 @@ TEST_F(Example, WrongArgumentsAreNamed) {
     std::vector<std::string> arguments;
     std::string error;
   } wrong[] = {
+      {"echo_server", {"abc"}, "PORT must be a number from 0 to 65535, not 'abc'"},
+      {"echo_server", {"1", "2"}, "usage: echo_server [PORT]"},
       {"prime_sieve", {"0"}, "COUNT must be a number from 1 to 5000, not '0'"},
       {"prime_sieve", {"7x"}, "COUNT must be a number from 1 to 5000, not '7x'"},
       {"prime_sieve", {"1", "2"}, "usage: prime_sieve [COUNT]"},
