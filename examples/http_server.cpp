@@ -3,14 +3,22 @@
 //     http_server [--host H] [--port N] [--procs N] [--quiet] [--report]
 //
 // `/` is a small page, `/hello` plain text, `/stats` the scheduler's counters as JSON. Ctrl-C or
-// SIGTERM ends it: requests under way are answered, then it exits with status 0. --report prints
-// the CPU time per request then. http/ does the parsing; here is only what waits.
+// SIGTERM ends it: requests under way are answered, then it exits with status 0, in some seconds at most; a second signal
+// ends it at once. --report prints the CPU time per request then. http/ does the parsing; here is only what waits.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <exception>
+#include <functional>
 #include <gort/gort.hpp>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "http/report.hpp"
 #include "http/session.hpp"
@@ -24,8 +32,8 @@ using std::chrono::steady_clock;
 
 constexpr auto kIdleTime = 60s;    // then a silent connection is closed
 constexpr auto kTick = 5s;         // how often the log looks, and how coarse kIdleTime is
-constexpr auto kLastCall = 100ms;  // at the end: for a request that is on its way
-constexpr auto kGrace = 3s;        // at the end: for a request that has begun, or an answer
+constexpr auto kLastCall = 100ms;  // at the end: for a request that is on its way, if all is quiet
+constexpr auto kGrace = 3s;        // at the end: for all that is still read and answered
 constexpr auto kLingerTime = 2s;   // after the last answer: for the peer to take it and close
 constexpr size_t kLingerBytesMax = 1024 * 1024;
 constexpr auto kShortagePause = 50ms;
@@ -39,34 +47,54 @@ struct Server {
   std::atomic<unsigned> ticks{0};  // a clock that costs its readers nothing
 };
 
-// Writes all of `out`. At the end of the run it goes on, but not for ever.
-bool write_all(gort::net::tcp_stream& peer, http::Session& session, std::string_view out) {
+struct Connection {
+  gort::net::tcp_stream peer;
+  http::Session session;
+  std::optional<steady_clock::time_point> end;  // known once the run ends
+
+  // gort::stopped has come, as it does once, wherever the fiber waits. All that is still to be done has this time.
+  void end_soon(std::error_code& ec) {
+    session.close_soon();
+    end = steady_clock::now() + kGrace;
+    peer.set_deadline(*end, ec);
+  }
+};
+
+// Writes all of `out`, also if the run ends meanwhile.
+bool write_all(Connection& connection, std::string_view out) {
   std::error_code ec;
   while (!out.empty() && !ec) {
     try {
-      out.remove_prefix(peer.write_some(out, ec));
+      out.remove_prefix(connection.peer.write_some(out, ec));
     } catch (const gort::stopped&) {
-      session.close_soon();
-      peer.set_deadline(steady_clock::now() + kGrace, ec);
+      connection.end_soon(ec);
     }
   }
   return !ec;
 }
 
 // Closing at once would reset a connection that has unread input, and the answer with it.
-void linger(gort::net::tcp_stream& peer, std::span<char> buffer) {
+void linger(Connection& connection) {
+  gort::net::tcp_stream& peer = connection.peer;
+  const std::span<char> buffer = connection.session.buffer();
+  auto until = steady_clock::now() + kLingerTime;
+  if (connection.end) until = std::min(until, *connection.end);
   std::error_code ec;
   peer.shutdown_write(ec);
-  if (!ec) peer.set_deadline(steady_clock::now() + kLingerTime, ec);
-  size_t n = 0;
-  for (size_t total = 0; !ec && total < kLingerBytesMax; total += n) {
-    n = peer.read_some(buffer, ec);
-    if (n == 0) return;
+  if (!ec) peer.set_deadline(until, ec);
+  for (size_t total = 0; !ec && total < kLingerBytesMax;) {
+    try {
+      const size_t n = peer.read_some(buffer, ec);
+      if (n == 0) return;
+      total += n;
+    } catch (const gort::stopped&) {  // it is over soon enough
+    }
   }
 }
 
 void serve(Server& server, gort::net::tcp_stream peer) {
-  http::Session session;
+  Connection connection{std::move(peer), {}, {}};
+  http::Session& session = connection.session;
   std::string out;
   std::string json;
   const auto handler = [&json](const http::Request& request) -> http::Reply {
@@ -76,30 +104,29 @@ void serve(Server& server, gort::net::tcp_stream peer) {
   };
   std::error_code ec;
   unsigned tick = ~0U;
-  bool ending = false;
   while (!session.closing()) {
-    // Moving the deadline for every request would be a waste.
-    if (const unsigned now = server.ticks.load(std::memory_order_relaxed); now != tick && !ending) {
+    const unsigned now = server.ticks.load(std::memory_order_relaxed);
+    if (connection.end) {
+      const auto last_call = std::min(*connection.end, steady_clock::now() + kLastCall);
+      connection.peer.set_read_deadline(session.idle() ? last_call : *connection.end, ec);
+    } else if (now != tick) {  // moving the deadline for every request would be a waste
       tick = now;
-      peer.set_deadline(steady_clock::now() + kIdleTime, ec);
+      connection.peer.set_deadline(steady_clock::now() + kIdleTime, ec);
     }
     size_t n = 0;
     try {
-      n = peer.read_some(session.buffer(), ec);
+      n = connection.peer.read_some(session.buffer(), ec);
     } catch (const gort::stopped&) {
-      ending = true;
-      session.close_soon();
-      const auto left = session.idle() ? steady_clock::duration(kLastCall) : kGrace;
-      peer.set_deadline(steady_clock::now() + left, ec);
+      connection.end_soon(ec);
       continue;
     }
     if (ec || n == 0) break;
     session.feed(n, out, handler);
-    if (!write_all(peer, session, out)) break;
+    if (!write_all(connection, out)) break;
     out.clear();
   }
   server.requests.fetch_add(session.served(), std::memory_order_relaxed);
-  if (session.closing()) linger(peer, session.buffer());
+  if (session.closing() || connection.end) linger(connection);
 }
 
 // Says once per shortage what is missing, and gives it time to pass: without the pause a connection
@@ -133,6 +160,7 @@ void accept_all(Server& server) {
 
 void end_at_signal(Server& server, const gort::chan<int>& signals) {
   (void)signals.recv();
+  gort::signals::stop(signals);  // the next one does what it does by itself
   server.listener.close();
 }
 
@@ -172,7 +200,6 @@ void serve_until_signal(Server& server) {
   const http::Settings& settings = server.settings;
   FILE* out = settings.quiet ? stderr : stdout;
   server.listener = open_listener(settings, out);
-  // To the end of the process: a second signal does not cut the answers of the last requests short.
   const gort::chan<int> signals(1);
   gort::signals::notify(signals, {SIGINT, SIGTERM});
   const std::string url = "http://" + server.listener.local_endpoint().to_string();

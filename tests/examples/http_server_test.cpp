@@ -20,7 +20,7 @@ class HttpServer : public ::testing::Test {
   // Whatever a test has done to it, the server ends by SIGTERM with status 0.
   void TearDown() override {
     if (server_ == nullptr) return;
-    server_->signal(SIGTERM);
+    if (!told_) tell_to_end(SIGTERM);
     EXPECT_EQ(server_->wait(), 0) << server_->errors;
     EXPECT_NE(server_->output.find("{\"workload\":\"http\",\"impl\":\"gort\""), std::string::npos);
   }
@@ -33,9 +33,24 @@ class HttpServer : public ::testing::Test {
     return client.read_all();
   }
 
+  // Once: the second signal is another matter.
+  void tell_to_end(int signal) {
+    server_->signal(signal);
+    told_ = true;
+  }
+
   std::unique_ptr<Program> server_;
   uint16_t port_ = 0;
+  bool told_ = false;
 };
+
+// Half a megabyte of requests, which a server that ends reads and drops, and nine of answers.
+constexpr int kManyPages = 20'000;
+std::string many_pages() {
+  std::string requests;
+  for (int i = 0; i < kManyPages; ++i) requests += "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+  return requests;
+}
 
 int count(std::string_view text, std::string_view what) {
   int n = 0;
@@ -85,7 +100,7 @@ TEST_F(HttpServer, AnswersARequestThatIsUnderWayAtTheEnd) {
   client.send(kHello);
   client.read_until("Hello, World!");
   client.send(kHello.substr(0, 20));
-  server_->signal(SIGTERM);
+  tell_to_end(SIGTERM);
   await_closed(port_);
   client.send(kHello.substr(20));
   const std::string answer = client.read_all();
@@ -95,12 +110,42 @@ TEST_F(HttpServer, AnswersARequestThatIsUnderWayAtTheEnd) {
   EXPECT_EQ(count(answer, "HTTP/1.1 200 "), 1);
 }
 
+// More than the sockets hold: the server is in the middle of writing answers that nobody has read when it is told to end.
+TEST_F(HttpServer, AnswersThatAreUnderWayAtTheEndArriveWhole) {
+  const std::string requests = many_pages();
+  const Client busy(port_, 4096);
+  const Client idle(port_);
+  busy.fill(requests);
+  ASSERT_TRUE(idle.send(kHello));
+  EXPECT_NE(idle.read_until("Hello, World!").find("200 OK"), std::string::npos);
+  tell_to_end(SIGTERM);
+  EXPECT_EQ(idle.read_all(), "");  // now all connections have heard of it
+  const std::string answers = busy.read_all();
+  busy.finish();
+  const int n = count(answers, "HTTP/1.1 200 OK\r\n");
+  EXPECT_EQ(count(answers, "</html>\n"), n);
+  EXPECT_TRUE(answers.ends_with("</html>\n"));
+  EXPECT_EQ(count(answers, "Connection: close"), n < kManyPages ? 1 : 0) << n;
+}
+
+TEST_F(HttpServer, EndsAtOnceByASecondSignal) {
+  const std::string requests = many_pages();
+  const Client busy(port_, 4096);
+  busy.fill(requests);
+  server_->signal(SIGINT);
+  await_closed(port_);
+  server_->signal(SIGTERM);
+  EXPECT_EQ(server_->wait(), -1);
+  EXPECT_EQ(server_->killed_by(), SIGTERM);
+  server_.reset();
+}
+
 TEST_F(HttpServer, EndsWithIdleConnectionsAndByCtrlC) {
   const Client idle(port_);
   const Client used(port_);
   used.send(kHello);
   used.read_until("Hello, World!");
-  server_->signal(SIGINT);
+  tell_to_end(SIGINT);
   EXPECT_EQ(used.read_all(), "");
   EXPECT_EQ(idle.read_all(), "");
 }
