@@ -19,17 +19,20 @@ class LineReader {
   // The next one, without its end; nullopt at the end of the stream, or if it fails.
   std::optional<std::string> next() {
     size_t end = 0;
-    while ((end = buffered_.find('\n')) == std::string::npos && buffered_.size() < kLineBytesMax) {
+    while ((end = buffered_.find('\n')) == std::string::npos &&
+           buffered_.size() < kLineBytesMax + kEndBytesMax) {
       char bytes[kLineBytesMax];
       std::error_code ec;
       const size_t n = peer_.read_some(bytes, ec);
       if (n == 0) return std::nullopt;
       buffered_.append(bytes, n);
     }
-    const bool whole = end < kLineBytesMax;
-    std::string line = buffered_.substr(0, whole ? end : kLineBytesMax);
-    buffered_.erase(0, line.size() + (whole ? 1 : 0));
-    if (line.ends_with('\r')) line.pop_back();
+    const bool ends = end != std::string::npos;
+    size_t length = ends ? end : buffered_.size();
+    if (ends && length > 0 && buffered_[length - 1] == '\r') --length;
+    const bool whole = ends && length <= kLineBytesMax;
+    std::string line = buffered_.substr(0, std::min(length, kLineBytesMax));
+    buffered_.erase(0, whole ? end + 1 : line.size());
     // Nobody shall move the cursor on the others' terminals.
     std::replace_if(
         line.begin(), line.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
@@ -37,6 +40,8 @@ class LineReader {
   }
 
  private:
+  static constexpr size_t kEndBytesMax = 2;  // CR LF
+
   gort::net::tcp_stream& peer_;
   std::string buffered_;
 };

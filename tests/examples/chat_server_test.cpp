@@ -149,6 +149,34 @@ TEST_F(ChatServer, LongLinesAreCutAndTerminalsAreSafe) {
   EXPECT_EQ(ann->hear(), "bob: ?[2J??red?");
 }
 
+// As long as a line may be, and one byte less and more, with either end, in one piece or with the end to come.
+TEST_F(ChatServer, LinesOfAboutTheGreatestLength) {
+  auto ann = enter("ann");
+  auto bob = enter("bob");
+  EXPECT_EQ(ann->hear(), "* bob has come");
+  for (const int length : {511, 512, 513}) {
+    for (const std::string end : {"\n", "\r\n"}) {
+      const std::string text(static_cast<size_t>(length), 'b');
+      for (const bool in_pieces : {false, true}) {
+        if (in_pieces) {
+          bob->say_bytes(text);
+          ann->say("Go on.");
+          EXPECT_EQ(bob->hear(), "ann: Go on.");
+          bob->say_bytes(end);
+        } else {
+          bob->say_bytes(text + end);
+        }
+        bob->say("next");
+        EXPECT_EQ(ann->hear(), "bob: " + text.substr(0, 512));
+        if (length > 512) {
+          EXPECT_EQ(ann->hear(), "bob: " + text.substr(512));
+        }
+        EXPECT_EQ(ann->hear(), "bob: next");
+      }
+    }
+  }
+}
+
 TEST_F(ChatServer, AllHearTheSameInOneOrder) {
   constexpr int kLines = 200;  // of each, fewer together than may lie in an outbox
   const std::vector<std::string> names = {"ann", "bob", "cid"};
