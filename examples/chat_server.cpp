@@ -10,7 +10,7 @@
 // takes nothing for kPatience, is disconnected, so that one who does not read holds up nobody.
 //
 // Ctrl-C or SIGTERM ends it, with status 0: nobody is let in any more, what was said is delivered,
-// and all are told.
+// and all are told. Who has not taken it after kGrace misses the rest. A second signal ends it at once.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -34,6 +34,7 @@ using std::chrono::steady_clock;
 
 constexpr size_t kOutboxLines = 1024;  // half a megabyte at most for each client
 constexpr auto kPatience = 3s;         // for a client to take a line, and to close after the last
+constexpr auto kGrace = 3s;            // for all clients to do so at the server's end
 
 using Line = std::shared_ptr<const std::string>;  // one copy, however many clients
 
@@ -177,6 +178,7 @@ void accept_all(Server& server) {
 void serve(Server& server, const gort::chan<int>& signals) {
   gort::go([&server, signals] {
     (void)signals.recv();
+    gort::signals::stop(signals);  // the next one does what it does by itself
     server.listener.close();
   });
   gort::go([events = server.events] {
@@ -185,8 +187,8 @@ void serve(Server& server, const gort::chan<int>& signals) {
   });
   accept_all(server);
   server.events.send({Event::Kind::server_ends, nullptr, {}});
-  server.talks.wait();
-  server.events.close();
+  // Then the run ends, which stops every fiber that is left: the room, and who waits for a client.
+  (void)server.talks.wait_for(kGrace);
 }
 
 }  // namespace

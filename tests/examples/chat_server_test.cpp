@@ -1,4 +1,5 @@
 // chat_server from outside: several clients, in every mood.
+#include <chrono>
 #include <memory>
 #include <thread>
 
@@ -29,6 +30,8 @@ class Chatter {
     heard_.erase(0, end + 1);
     return line;
   }
+  // Takes a little of what is there, whatever it is.
+  void bite() const { (void)client_.read_some(); }
   // Up to this line; false: it did not come.
   bool hear_up_to(const std::string& line) {
     for (std::string next; next != "(end)";) {
@@ -55,10 +58,16 @@ class ChatServer : public ::testing::Test {
   // more.
   void TearDown() override {
     if (server_ == nullptr) return;
-    server_->signal(SIGTERM);
+    if (!told_) tell_to_end(SIGTERM);
     EXPECT_EQ(server_->wait(), 0);
     EXPECT_EQ(server_->errors, "");
     EXPECT_EQ(server_->output, "Chatting on 127.0.0.1:" + std::to_string(port_) + "\n");
+  }
+
+  // Once: the second signal is another matter.
+  void tell_to_end(int signal) {
+    server_->signal(signal);
+    told_ = true;
   }
 
   // One who is there, and knows it.
@@ -101,6 +110,7 @@ class ChatServer : public ::testing::Test {
 
   std::unique_ptr<Program> server_;
   uint16_t port_ = 0;
+  bool told_ = false;
 };
 
 TEST_F(ChatServer, ClientsComeTalkAndLeave) {
@@ -252,7 +262,7 @@ TEST_F(ChatServer, AtTheEndEverybodyHearsWhatWasSaid) {
   ann->say_bytes("half a line\nand ");
   for (int i = 0; i < kLines; ++i) bob->say(std::to_string(i));
   ASSERT_TRUE(cid->hear_up_to("bob: " + std::to_string(kLines - 1)));
-  server_->signal(SIGTERM);
+  tell_to_end(SIGTERM);
   ASSERT_TRUE(ann->hear_up_to("bob: 0"));
   for (int i = 1; i < kLines; ++i) EXPECT_EQ(ann->hear(), "bob: " + std::to_string(i));
   for (Chatter* someone : {ann.get(), bob.get(), cid.get(), &nameless}) {
@@ -272,8 +282,41 @@ TEST_F(ChatServer, EndsAlsoWithClientsWhoDoNot) {
   ASSERT_TRUE(bob->hear_up_to("* stuck has come"));
   // As much as it took before, without the last half of the 1024 lines of an outbox.
   for (int i = 0; i < rounds - 512 / kFlood; ++i) flood(*ann, *bob);
-  server_->signal(SIGINT);
+  tell_to_end(SIGINT);
   EXPECT_EQ(server_->wait(), 0) << "while they are all still connected";
+}
+
+// He takes what there is for him in small bites, each in time, and would be at it for long.
+TEST_F(ChatServer, EndsAlsoWithAClientWhoTakesHisTime) {
+  auto ann = enter("ann");
+  auto bob = enter("bob");
+  auto slow = enter("slow", 4096);
+  ASSERT_TRUE(bob->hear_up_to("* slow has come"));
+  const int rounds = flood_out(*ann, *bob);
+  slow = enter("slow again", 4096);
+  ASSERT_TRUE(bob->hear_up_to("* slow again has come"));
+  for (int i = 0; i < rounds - 512 / kFlood; ++i) flood(*ann, *bob);
+  tell_to_end(SIGTERM);
+  constexpr auto kLimit = std::chrono::seconds(7);  // it should take three
+  constexpr int kBiteMs = 100;
+  const auto begin = std::chrono::steady_clock::now();
+  bool late = false;
+  while (!late && !server_->ends_within(kBiteMs)) {
+    slow->bite();
+    late = std::chrono::steady_clock::now() - begin > kLimit;
+  }
+  EXPECT_FALSE(late);
+}
+
+TEST_F(ChatServer, EndsAtOnceByASecondSignal) {
+  auto ann = enter("ann");  // and does not go
+  server_->signal(SIGTERM);
+  EXPECT_TRUE(ann->hear_up_to("* The server ends"));
+  await_closed(port_);
+  server_->signal(SIGINT);
+  EXPECT_EQ(server_->wait(), -1);
+  EXPECT_EQ(server_->killed_by(), SIGINT);
+  server_.reset();
 }
 
 TEST_F(ChatServer, SaysWhatIsWrongWithItsPort) {

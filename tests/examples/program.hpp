@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -93,6 +94,11 @@ class Program {
     return WIFEXITED(status_) ? WEXITSTATUS(status_) : -1;
   }
 
+  // Whether it ends in this time; what it prints until then is read.
+  bool ends_within(int ms) {
+    pollfd out{out_open_ ? out_ : err_, POLLIN, 0};
+    return ::poll(&out, 1, ms) > 0 && !read_more();
+  }
   // By which signal it was ended, once wait() has returned; 0: by none.
   [[nodiscard]] int killed_by() const { return WIFSIGNALED(status_) ? WTERMSIG(status_) : 0; }
 
@@ -139,11 +145,14 @@ class Program {
 // A blocking TCP client.
 class Client {
  public:
-  // receive_bytes: about as much the kernel keeps for who does not read; 0: what is usual.
+  // receive_bytes: about as much the kernel keeps for who does not read; 0: what is usual. Else segments are small, too, as
+  // on other lines than the loopback: for these the sender's kernel keeps little as well.
   explicit Client(uint16_t port, int receive_bytes = 0)
       : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (receive_bytes != 0) {
+      constexpr int kSegmentBytes = 536;
       ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+      ::setsockopt(fd_, IPPROTO_TCP, TCP_MAXSEG, &kSegmentBytes, sizeof kSegmentBytes);
     }
     const timeval limit{.tv_sec = kPatienceMs / 1000, .tv_usec = 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
