@@ -8,7 +8,6 @@
 // 1; the others count. Ctrl-C or SIGTERM ends it early, with what it has so far.
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -17,7 +16,6 @@
 #include <functional>
 #include <gort/gort.hpp>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -30,6 +28,7 @@
 #include <vector>
 
 #include "arguments.hpp"
+#include "file.hpp"
 
 namespace {
 
@@ -73,31 +72,19 @@ class Permit {
 // Counts as wc -w does. nullopt: stopped, or failed, which `ec` says.
 std::optional<uint64_t> count_words(const fs::path& path, const std::stop_token& stop,
                                     std::error_code& ec) {
-  const auto close = [](FILE* file) { std::fclose(file); };
-  std::unique_ptr<FILE, decltype(close)> file(nullptr, close);
-  // errno is the thread's, so it is read before the fiber may go on on another one.
-  int error = gort::blocking([&] {
-    file.reset(std::fopen(path.c_str(), "rb"));
-    return file == nullptr ? errno : 0;
-  });
+  examples::File file(path.string(), ec);
   std::vector<char> bytes(kChunkBytes);
   uint64_t words = 0;
   bool in_word = false;
-  while (error == 0 && !stop.stop_requested()) {
-    // The disk may be slow: other fibers go on elsewhere meanwhile.
-    const size_t n = gort::blocking([&] {
-      const size_t got = std::fread(bytes.data(), 1, bytes.size(), file.get());
-      if (std::ferror(file.get()) != 0) error = errno;
-      return got;
-    });
-    if (n == 0 && error == 0) return words;
+  while (!ec && !stop.stop_requested()) {
+    const size_t n = file.read(bytes, ec);
+    if (n == 0 && !ec) return words;
     for (const char c : std::string_view(bytes.data(), n)) {
       const bool space = std::isspace(static_cast<unsigned char>(c)) != 0;
       if (!space && !in_word) ++words;
       in_word = !space;
     }
   }
-  ec.assign(error, std::system_category());
   return std::nullopt;
 }
 

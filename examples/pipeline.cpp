@@ -5,16 +5,20 @@
 // A file that can not be read is named on standard error and makes the exit status 1; the others
 // count.
 #include <algorithm>
-#include <atomic>
 #include <cctype>
-#include <cerrno>
 #include <cstdio>
+#include <exception>
 #include <gort/gort.hpp>
 #include <map>
 #include <optional>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
+
+#include "file.hpp"
 
 namespace {
 
@@ -28,30 +32,25 @@ bool is_word(unsigned char c) {
   return std::isalnum(c) != 0 || c == '\'' || c >= 0x80;
 }
 
-// Sends the file in pieces that end between words. Returns 0 or the errno of what failed.
-int read_file(const std::string& path, gort::chan<std::string>& text) {
-  FILE* file = std::fopen(path.c_str(), "rb");
-  if (file == nullptr) return errno;
+// Sends the file in pieces that end between words. Returns what went wrong.
+std::error_code read_file(const std::string& path, const gort::chan<std::string>& text) {
+  std::error_code ec;
+  examples::File file(path, ec);
   std::string piece;
-  int error = 0;
-  for (size_t n = 1; n != 0;) {
+  for (bool more = !ec; more;) {
     const size_t kept = piece.size();  // the beginning of a word
     piece.resize(kept + kChunkBytes);
-    // The disk may be slow: other fibers go on elsewhere meanwhile.
-    gort::blocking([&] {
-      n = std::fread(piece.data() + kept, 1, kChunkBytes, file);
-      if (std::ferror(file) != 0) error = errno;
-    });
+    const size_t n = file.read(std::span(piece).subspan(kept), ec);
+    more = n == kChunkBytes;
     piece.resize(kept + n);
     auto cut = piece.end();
-    if (n != 0) cut = std::find_if_not(piece.rbegin(), piece.rend(), is_word).base();
+    if (more) cut = std::find_if_not(piece.rbegin(), piece.rend(), is_word).base();
     std::string rest(cut, piece.end());
     piece.erase(cut, piece.end());
     if (!piece.empty()) text.send(std::move(piece));
     piece = std::move(rest);
   }
-  std::fclose(file);
-  return error;
+  return ec;
 }
 
 // Counts pieces until there are no more.
@@ -68,21 +67,20 @@ void count_words(const gort::chan<std::string>& text, const gort::chan<Counts>& 
 }
 
 int count_files(const std::vector<std::string>& paths) {
-  gort::chan<std::string> text(16);
-  gort::chan<Counts> counts;
-  gort::wait_group readers;
-  std::atomic<int> failed{0};
-  for (const std::string& path : paths) {
-    readers.go([&, path] {
-      const int error = read_file(path, text);
-      if (error == 0) return;
-      std::fprintf(stderr, "pipeline: %s: %s\n", path.c_str(),
-                   std::system_category().message(error).c_str());
-      ++failed;
-    });
-  }
+  const gort::chan<std::string> text(16);
+  const gort::chan<Counts> counts;
+  // Tasks are stopped and joined where they go out of scope, if something is thrown here. The counters, which go() has
+  // started, are on their own: what they use is handed to them.
+  std::vector<gort::task<std::error_code>> readers;
+  for (const std::string& path : paths) readers.push_back(gort::spawn(read_file, path, text));
   for (int i = 0; i < kCounters; ++i) gort::go(count_words, text, counts);
-  readers.wait();
+  size_t failed = 0;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const std::error_code ec = readers[i].get();
+    if (!ec) continue;
+    std::fprintf(stderr, "pipeline: %s: %s\n", paths[i].c_str(), ec.message().c_str());
+    ++failed;
+  }
   text.close();
 
   Counts all;
@@ -107,10 +105,10 @@ int count_files(const std::vector<std::string>& paths) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: %s FILE...\n", argv[0]);
-    return 1;
-  }
+int main(int argc, char** argv) try {
+  if (argc < 2) throw std::invalid_argument("usage: pipeline FILE...");
   return gort::run(count_files, std::vector<std::string>(argv + 1, argv + argc));
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "pipeline: %s\n", error.what());
+  return 1;
 }

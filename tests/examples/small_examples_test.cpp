@@ -35,10 +35,11 @@ TEST_F(Example, PipelineCountsWhatItCanRead) {
   Program all("pipeline", {path});
   EXPECT_EQ(all.wait(), 0) << all.errors;
   EXPECT_NE(all.output.find("  100000 alpha\n   50000 beta\n"), std::string::npos) << all.output;
-  Program some("pipeline", {path, "/no/such/file", path});
+  Program some("pipeline", {path, "/no/such/file", "/", path});
   EXPECT_EQ(some.wait(), 1);
   EXPECT_NE(some.output.find("200000 alpha"), std::string::npos) << some.output;
-  EXPECT_NE(some.errors.find("/no/such/file: No such file"), std::string::npos) << some.errors;
+  EXPECT_EQ(some.errors,
+            "pipeline: /no/such/file: No such file or directory\npipeline: /: Is a directory\n");
   std::remove(path.c_str());
 }
 
@@ -172,6 +173,7 @@ TEST_F(Example, WrongArgumentsAreNamed) {
   } wrong[] = {
       {"echo_server", {"abc"}, "PORT must be a number from 0 to 65535, not 'abc'"},
       {"echo_server", {"1", "2"}, "usage: echo_server [PORT]"},
+      {"pipeline", {}, "usage: pipeline FILE..."},
       {"prime_sieve", {"0"}, "COUNT must be a number from 1 to 5000, not '0'"},
       {"prime_sieve", {"7x"}, "COUNT must be a number from 1 to 5000, not '7x'"},
       {"prime_sieve", {"1", "2"}, "usage: prime_sieve [COUNT]"},
