@@ -9,7 +9,8 @@ Writes the sources to DIRECTORY and prints a line for each (TAB between the word
                     a block with a main(): NAME.cpp, and what it has to print in NAME.txt; "-" if the page does not say that
     endless NAME    one that does not end by itself
     fragments NAME  all other blocks of a page: NAME.cpp
-    absent NAME     a block that wants a header that is not there (yet), and which: WORDS
+
+A NAME begins with that of its page; a second page of the same name has its directory before it.
 
 A block of C++ is fenced by ```cpp and, if one likes, words behind it:
 
@@ -101,9 +102,11 @@ def blocks(page, text):
     return found
 
 
-def missing(block, include):
-    """The headers of gort's that the block wants and that are not there."""
-    return sorted({n for n in block.needs if not os.path.exists(os.path.join(include, "gort", n))})
+def check_needs(block, include):
+    """That the headers of gort's that the block wants are there: else it would be passed over, for good if the name is wrong."""
+    for name in block.needs:
+        if not os.path.exists(os.path.join(include, "gort", name)):
+            raise BadPage(f"{block.page}:{block.line}: there is no gort/{name}")
 
 
 def program(block):
@@ -141,17 +144,27 @@ def _write(path, text):
         file.write(text)
 
 
-def sources(page, text, include):
-    """(kind, name, source or why there is none, output) of what becomes of a page."""
-    stem, together = os.path.splitext(os.path.basename(page))[0], []
+def names(pages):
+    """What each is called in the names of its sources."""
+    called = {}
+    for page in pages:
+        directory, name = os.path.split(os.path.splitext(os.path.abspath(page))[0])
+        while name in called:
+            directory, above = os.path.split(directory)
+            name = f"{above}_{name}"
+        called[name] = page
+    return {page: name for name, page in called.items()}
+
+
+def sources(page, text, include, stem):
+    """(kind, name, source, output) of what becomes of a page."""
+    together = []
     for block in blocks(page, text):
         name = f"{stem}.{block.line}"
-        absent = missing(block, include)
         if "wrong" in block.words:
             continue
-        if absent:
-            yield "absent", name, " ".join(absent), None
-        elif block.kind == "program":
+        check_needs(block, include)
+        if block.kind == "program":
             yield ("endless" if "endless" in block.words else "program"), name, program(block), block.output
         else:
             together.append(block)
@@ -166,18 +179,15 @@ def main():
     parser.add_argument("pages", nargs="+")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    for page in arguments.pages:
+    for page, stem in names(arguments.pages).items():
         with open(page, encoding="utf-8") as file:
             text = file.read()
         try:
-            made = list(sources(page, text, arguments.include))
+            made = list(sources(page, text, arguments.include, stem))
         except BadPage as bad:
             print(bad, file=sys.stderr)
             return 1
         for kind, name, source, output in made:
-            if kind == "absent":
-                print(f"absent\t{name}\t{source}")
-                continue
             _write(os.path.join(arguments.out, name + ".cpp"), source)
             if output is not None:
                 _write(os.path.join(arguments.out, name + ".txt"), output)

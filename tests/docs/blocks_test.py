@@ -24,7 +24,7 @@ class BlocksTest(unittest.TestCase):
             pass
 
     def made(self, text):
-        return list(blocks.sources("docs/p.md", text, self.include.name))
+        return list(blocks.sources("docs/p.md", text, self.include.name, "p"))
 
     def test_a_program_and_its_output(self):
         self.assertEqual(self.made("# P\n" + PROGRAM + "\n```text output\nhello\n```\n"),
@@ -36,12 +36,17 @@ class BlocksTest(unittest.TestCase):
         with self.assertRaisesRegex(BadPage, "belongs to no program"):
             self.made("```cpp\nf();\n```\n```text output\nhello\n```\n")
 
-    def test_what_is_not_there_is_said(self):
-        self.assertEqual(self.made("```cpp needs=c.hpp,a.hpp\n#include <gort/b.hpp>\nint main() {}\n```\n"),
-                         [("absent", "p.2", "b.hpp c.hpp", None)])
-        self.there("b.hpp")
+    def test_a_header_that_is_not_there(self):
+        with self.assertRaisesRegex(BadPage, "docs/p.md:2: there is no gort/b.hpp"):
+            self.made("```cpp\n#include <gort/b.hpp>\nint main() {}\n```\n")
+        with self.assertRaisesRegex(BadPage, "docs/p.md:2: there is no gort/c.hpp"):
+            self.made("```cpp needs=a.hpp,c.hpp\nf();\n```\n")
         self.there("c.hpp")
-        self.assertEqual(self.made("```cpp needs=c.hpp,a.hpp\n#include <gort/b.hpp>\nint main() {}\n```\n")[0][0], "program")
+        self.assertEqual(self.made("```cpp needs=c.hpp,a.hpp\nf();\n```\n")[0][0], "fragments")
+
+    def test_names_of_pages(self):
+        self.assertEqual(blocks.names(["/a/x.md", "/a/b/x.md", "/a/b/y.md", "/c/b/x.md"]),
+                         {"/a/x.md": "x", "/a/b/x.md": "b_x", "/a/b/y.md": "y", "/c/b/x.md": "c_b_x"})
 
     def test_fragments_are_one_source(self):
         ((kind, name, source, _),) = self.made("<!-- cpp\nint x;\n-->\n```cpp\nf(x);\n```\n```cpp scope\nvoid g() {}\n```\n")
@@ -71,10 +76,10 @@ class BlocksTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as out:
             page = os.path.join(out, "p.md")
             with open(page, "w", encoding="utf-8") as file:
-                file.write(PROGRAM + "```text output\nhello\n```\n```cpp needs=b.hpp\nf();\n```\n")
+                file.write(PROGRAM + "```text output\nhello\n```\n```cpp\nf();\n```\n")
             command = [sys.executable, "-B", os.path.join(HERE, "blocks.py"), "--include", self.include.name, "--out", out, page]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            self.assertEqual(said, "program\tp.2\toutput\nabsent\tp.9\tb.hpp\n")
+            self.assertEqual(said, "program\tp.2\toutput\nfragments\tp\t-\n")
             source = os.path.join(out, "p.2.cpp")
             os.utime(source, (1, 1))
             subprocess.run(command, capture_output=True, check=True)
