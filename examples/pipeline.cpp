@@ -72,6 +72,7 @@ int count_files(const std::vector<std::string>& paths) {
   // Tasks are stopped and joined where they go out of scope, if something is thrown here. The counters, which go() has
   // started, are on their own: what they use is handed to them.
   std::vector<gort::task<std::error_code>> readers;
+  readers.reserve(paths.size());
   for (const std::string& path : paths) readers.push_back(gort::spawn(read_file, path, text));
   for (int i = 0; i < kCounters; ++i) gort::go(count_words, text, counts);
   size_t failed = 0;
