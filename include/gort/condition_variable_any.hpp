@@ -57,7 +57,8 @@ class GORT_API any_wait {
 // locks of any type. Works with std::mutex, too, which blocks the fiber's thread for as long as it has to wait for that one.
 //
 // The forms without a token are not cancellable. Those with one return what the predicate says once the token is
-// requested; beside that they throw gort::stopped, with the lock held, if the fiber is asked to stop.
+// requested; beside that they throw gort::stopped, with the lock held, if the fiber is asked to stop. So with the fiber's own token:
+// a request that comes while it waits throws, as in every wait; after one that came before nothing is waited for, and nothing thrown.
 //
 // May be destroyed once every waiter has been notified, even if they have not returned from wait(), nor the notifier
 // from notify_one() or notify_all(). An exception of the lock's own lock() on the way back ends the process.

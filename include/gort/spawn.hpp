@@ -231,6 +231,7 @@ class [[nodiscard]] task {
     need();
     return detail::fiber_join(g_, detail::steady_ns_after(limit));
   }
+  // The same up to a time.
   template <class Clock, class Duration>
   [[nodiscard]] bool join_until(const std::chrono::time_point<Clock, Duration>& when) {
     need();
