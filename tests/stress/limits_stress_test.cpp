@@ -389,15 +389,18 @@ struct Items {
     std::unique_lock lock(m);
     const auto some = [this] { return there > 0; };
     bool got = false;
-    switch (below(r, 3)) {
+    switch (below(r, 4)) {
       case 0:
         got = c.wait(lock, source.get_token(), some);
         break;
       case 1:
         got = c.wait_for(lock, source.get_token(), some_limit(r), some);
         break;
-      default:
+      case 2:
         got = c.wait_for(lock, some_limit(r), some);
+        break;
+      default:  // leaves to others what comes as its time passes
+        got = c.wait_for(lock, some_limit(r)) == std::cv_status::no_timeout && some();
         break;
     }
     if (!got) return false;

@@ -181,6 +181,37 @@ TEST_P(SyncStress, DestroyedUnderTimedWaits) {
   });
 }
 
+// A group whose things say how far they have come: all of them have done what they do before it is zero, and it is zero once they
+// have all said so.
+class Progress {
+ public:
+  explicit Progress(int things) : things_(things) {}
+  void worked() { ++worked_; }
+  // The group knows.
+  void said() { ++said_; }
+  void wait(wait_group& wg) {
+    wg.wait();
+    EXPECT_EQ(worked_.load(), things_);
+  }
+  bool wait_for(wait_group& wg, std::chrono::microseconds limit) {
+    const bool was_zero = said_ == things_;
+    const auto end = clock::now() + limit;
+    const bool zero = wg.wait_for(limit);
+    if (zero) {
+      EXPECT_EQ(worked_.load(), things_);
+    } else {
+      EXPECT_FALSE(was_zero);
+      EXPECT_GE(clock::now(), end);
+    }
+    return zero;
+  }
+
+ private:
+  const int things_;
+  std::atomic<int> worked_{0};
+  std::atomic<int> said_{0};
+};
+
 // Random lockers, some of which are asked to stop in a wait_group meanwhile.
 TEST_P(SyncStress, LocksGroupsAndStops) {
   Seeds seeds;
@@ -188,9 +219,10 @@ TEST_P(SyncStress, LocksGroupsAndStops) {
     mutex m;
     int64_t guarded = 0;
     std::atomic<int64_t> expected{0};
-    const auto end = clock::now() + test::stress_time();
+    std::atomic<int> zeros{0};
+    std::atomic<int> timeouts{0};
     auto random = seeds.next();
-    const auto work = [&](std::mt19937_64 r) {
+    const auto work = [&](std::mt19937_64 r, wait_group* wg, Progress* progress) {
       for (int i = 0; i < 50; ++i) {
         {
           const std::lock_guard<mutex> guard(m);
@@ -200,39 +232,48 @@ TEST_P(SyncStress, LocksGroupsAndStops) {
         }
         expected.fetch_add(1, std::memory_order_relaxed);
       }
+      progress->worked();
+      wg->done();
+      progress->said();
     };
-    while (clock::now() < end) {
+    const auto end = clock::now() + test::stress_time();
+    const auto patience = clock::now() + test::kPatience;
+    while (clock::now() < end || ((zeros == 0 || timeouts == 0) && clock::now() < patience)) {
       auto wg = std::make_unique<wait_group>();
       auto seed = random();
+      const bool with_thread = below(random, 4) == 0;
+      const int things = with_thread ? 5 : 4;
+      Progress progress(things);
+      wg->add(things);
+      std::vector<task<void>> workers;
       std::vector<task<void>> waiters;
-      for (int i = 0; i < 4; ++i) wg->go(work, std::mt19937_64(seed + static_cast<unsigned>(i)));
       for (int i = 0; i < 4; ++i) {
-        waiters.push_back(spawn([&wg, us = below(random, kTimeLimitMaxUs), i] {
-          if (i % 2 == 0) {
-            wg->wait();
-          } else {
-            static_cast<void>(wg->wait_for(std::chrono::microseconds(us)));
-          }
+        workers.push_back(
+            spawn(work, std::mt19937_64(seed + static_cast<unsigned>(i)), wg.get(), &progress));
+      }
+      for (int i = 0; i < 4; ++i) {
+        waiters.push_back(spawn([&, us = below(random, 4 * kTimeLimitMaxUs), i] {
+          if (i % 2 == 0) return progress.wait(*wg);
+          ++(progress.wait_for(*wg, std::chrono::microseconds(us)) ? zeros : timeouts);
         }));
       }
       std::thread foreign;
-      if (below(random, 4) == 0) {
-        wg->add(1);
-        foreign = std::thread([&work, seed, p = wg.get()] {
-          work(std::mt19937_64(seed));
-          p->done();
-        });
+      if (with_thread) {
+        foreign = std::thread(work, std::mt19937_64(seed), wg.get(), &progress);
       }
       for (auto& t : waiters) {
         if (below(random, 2) == 0) t.request_stop();
         if (below(random, 2) == 0) yield();
       }
       for (auto& t : waiters) t.join();
-      wg->wait();
+      progress.wait(*wg);
       wg.reset();
+      for (auto& t : workers) t.join();
       if (foreign.joinable()) blocking([&] { foreign.join(); });
     }
     EXPECT_EQ(guarded, expected.load());
+    EXPECT_GT(zeros.load(), 0);
+    EXPECT_GT(timeouts.load(), 0);
   });
 }
 
