@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "gort/blocking.hpp"
 #include "gort/spawn.hpp"
 #include "gort/timer.hpp"
 #include "gort/wait_group.hpp"
@@ -166,6 +167,119 @@ TEST_P(AlarmStress, HandlesGoWhileTheyFire) {
   });
 }
 
+// A beat that has been taken stands for a time of its own: not before the first one that was asked for, nor before as many periods
+// more as beats have been taken since.
+class Beats {
+ public:
+  // Before the ticker is set.
+  void set(microseconds period) {
+    period_ = period;
+    earliest_ = steady_clock::now() + period;
+  }
+  void taken(TimePoint tick) {
+    EXPECT_GE(tick, earliest_) << "a tick of before, or one twice";
+    EXPECT_LE(tick, steady_clock::now());
+    earliest_ += period_;
+  }
+
+ private:
+  microseconds period_{};
+  TimePoint earliest_;
+};
+
+// AL1, of tickers: by one owner. Those that are stopped say nothing any more, those that are set again nothing of before.
+void beat_and_stop(Random random, const test::StressClock& clock, std::atomic<int>& all_taken) {
+  Beats beats;
+  TimePoint tick;
+  const auto period = [&random] { return 1us + soon(random); };
+  const auto silent = [&tick](const ticker& k) {
+    EXPECT_EQ(k.channel().try_recv(tick), op_status::empty) << "a tick of before";
+  };
+  const microseconds first = period();
+  beats.set(first);
+  const ticker k(first);
+  bool runs = true;
+  while (clock.running()) {
+    if (below(random, 2) == 0) spin_for(soon(random));
+    if (below(random, 4) == 0) yield();
+    switch (below(random, 4)) {
+      case 0:
+        EXPECT_EQ(k.stop(), runs) << "nothing else ends it";
+        runs = false;
+        silent(k);
+        if (below(random, 4) == 0) spin_for(soon(random));
+        silent(k);
+        break;
+      case 1: {
+        const microseconds d = period();
+        beats.set(d);
+        EXPECT_EQ(k.reset(d), runs);
+        runs = true;
+        break;
+      }
+      default:
+        if (!runs) {
+          EXPECT_EQ(k.channel().recv_for(tick, soon(random)), op_status::timeout);
+        } else if (k.channel().recv_for(tick, soon(random)) == op_status::ok) {
+          beats.taken(tick);
+          ++all_taken;
+        }
+    }
+  }
+}
+
+TEST_P(AlarmStress, TickersAreStoppedAndSetAgainAsTheyBeat) {
+  const uint64_t seed = test::test_seed();
+  in_fibers([seed] {
+    const test::StressClock clock;
+    std::atomic<int> taken{0};
+    std::thread foreign([&] { beat_and_stop(Random(seed + 100), clock, taken); });
+    std::vector<task<void>> tasks;
+    for (uint64_t i = 0; i < 10; ++i) {
+      tasks.push_back(spawn([&, r = Random(seed + i)] { beat_and_stop(r, clock, taken); }));
+    }
+    for (auto& t : tasks) t.get();
+    foreign.join();
+    EXPECT_GT(taken.load(), 0);
+  });
+}
+
+// AL1: what has been set in time goes on: so many beats of each come, however late each is looked at.
+void beat_on(Random random, microseconds shortest) {
+  constexpr int kBeats = 60;
+  constexpr int kSettings = 4;
+  constexpr uint64_t kPeriodMaxUs = 1000;
+  const auto period = [&] { return shortest + microseconds(below(random, kPeriodMaxUs)); };
+  Beats beats;
+  microseconds d = period();
+  beats.set(d);
+  const ticker k(d);
+  for (int i = 0; i < kSettings * kBeats; ++i) {
+    if (i != 0 && i % kBeats == 0) {
+      d = period();
+      beats.set(d);
+      EXPECT_TRUE(k.reset(d));
+    }
+    TimePoint tick;
+    ASSERT_EQ(k.channel().recv_for(tick, test::kPatience), op_status::ok)
+        << "no beat " << i << " of " << d.count() << " us";
+    beats.taken(tick);
+    if (below(random, 8) == 0) spin_for(soon(random));
+  }
+}
+void all_beat_on(uint64_t seed, microseconds shortest) {
+  std::thread foreign([&] { beat_on(Random(seed + 100), shortest); });
+  std::vector<task<void>> tasks;
+  for (uint64_t i = 0; i < 10; ++i) {
+    tasks.push_back(spawn([&, r = Random(seed + i)] { beat_on(r, shortest); }));
+  }
+  for (auto& t : tasks) t.get();
+  blocking([&] { foreign.join(); });
+}
+TEST_P(AlarmStress, TickersGoOn) {
+  const uint64_t seed = test::test_seed();
+  in_fibers([seed] { all_beat_on(seed, 100us); });
+}
 // The end of a runtime, with threads that use timers of it, and functions whose time is just coming. AL3, AL4.
 TEST_P(AlarmStress, TheRuntimeEndsMeanwhile) {
   const uint64_t seed = test::test_seed();
