@@ -132,6 +132,22 @@ void reset_a_ticker_that_is_due() {
   check(t.take() == 0, "AL1: no ticks any more");
 }
 
+// AL1: nothing of the old beat behind a reset; the new one goes on.
+void reset_a_ticker() {
+  ModelRuntime runtime(1);
+  const Ticks t(kSoon, kSoon);
+  Thread m([] { run_heap(kSoon); });
+  check(t.reset(kLater, kLater), "a ticker that runs");
+  check(t.take() == 0, "AL1: nothing of before");
+  m.join();
+  run_heap(2 * kSoon);
+  check(t.take() == 0, "AL1: nor later");
+  for (int beat = 1; beat <= 2; ++beat) {
+    run_heap(beat * kLater);
+    check(t.take() == 1 && t.take() == 0, "each new beat comes once");
+  }
+}
+
 // AL2, AL3: the last handle goes while the timer fires.
 void drop_and_fire() {
   ModelRuntime runtime(1);
@@ -270,6 +286,9 @@ TEST(AlarmModel, StopATicker) {
 TEST(AlarmModel, ResetATickerThatIsDue) {
   expect_right({.preemptions = 2, .stale = 2}, reset_a_ticker_that_is_due);
 }
+TEST(AlarmModel, ResetATicker) {
+  expect_right({.preemptions = 2, .stale = 2}, reset_a_ticker);
+}
 TEST(AlarmModel, DropAndFire) {
   expect_right_so_far(drop_and_fire, 20'000);
 }
@@ -291,7 +310,7 @@ TEST(AlarmModel, EndAndReset) {
 TEST(AlarmModel, Mutants) {
   std::vector<model::Program> programs;
   for (const auto& p : {stop_and_fire, stop_and_take, reset_and_fire, two_fire, stop_a_ticker,
-                        reset_a_ticker_that_is_due}) {
+                        reset_a_ticker, reset_a_ticker_that_is_due}) {
     programs.push_back({{.preemptions = 1, .stale = 1}, p});
   }
   for (const auto& p :

@@ -292,6 +292,39 @@ void recursive_turns() {
   check_all_over(o.get());
 }
 
+// RM1, M1: the same with limits. Whoever came too late does not take himself for the owner, and the owner gets deeper though his
+// time has passed.
+template <int64_t kNsPerLook>
+void recursive_limits() {
+  struct Object {
+    recursive_timed_mutex m;
+    var<int> n;
+    int turn_until(int64_t ns) {
+      if (!m.try_lock_until(at_ns(ns))) return 0;
+      check(m.try_lock_until(at_ns(0)), "it is ours");
+      m.lock();
+      n = n + 1;
+      for (int depth = 3; depth > 0; --depth) m.unlock();
+      return 1;
+    }
+  };
+  let_looks_take(kNsPerLook);
+  Ended<Object> o;
+  int one = 0;
+  int two = 0;
+  Thread t([&] { one = o->turn_until(3 * kNsPerLook); });
+  Thread u([&] { two = o->turn_until(5 * kNsPerLook); });
+  o->m.lock();
+  o->n = o->n + 1;
+  o->m.unlock();
+  t.join();
+  u.join();
+  check(o->n == 1 + one + two, "every turn counts");
+  check(o->m.try_lock(), "nobody has it any more");
+  o->m.unlock();
+  check_all_over(o.get());
+}
+
 TEST(MutexModel, Limits) {
   expect_right_at_random(20'000, limits<1>);
   expect_right_at_random(20'000, limits<kHalfOfPatienceNs>);
@@ -301,6 +334,8 @@ TEST(MutexModel, Limits) {
 }
 TEST(MutexModel, Recursive) {
   expect_right({}, recursive_turns);
+  expect_right_at_random(20'000, recursive_limits<1>);
+  expect_right_at_random(20'000, recursive_limits<kHalfOfPatienceNs>);
 }
 TEST(MutexModel, TwoThreads) {
   expect_right({}, turns<2, 0>);
@@ -340,6 +375,7 @@ TEST(MutexModel, Mutants) {
                       {{.preemptions = 2}, last_one_ends_it<0>},
                       {{.preemptions = 2}, try_turns},
                       {{.random_runs = 5'000}, limits<1>},
+                      {{.random_runs = 5'000}, recursive_limits<1>},
                       {{.random_runs = 5'000}, limits<kHalfOfPatienceNs>},
                       {{.preemptions = 2}, limit_alone},
                       {{.random_runs = 5'000}, turns_again<0>}});
