@@ -12,11 +12,14 @@
 #include <string>
 #include <thread>
 
+#include "gort/barrier.hpp"
 #include "gort/blocking.hpp"
 #include "gort/chan.hpp"
+#include "gort/condition_variable.hpp"
 #include "gort/fiber.hpp"
 #include "gort/latch.hpp"
 #include "gort/mutex.hpp"
+#include "gort/once.hpp"
 #include "gort/run.hpp"
 #include "gort/select.hpp"
 #include "gort/spawn.hpp"
@@ -99,6 +102,66 @@ TEST_P(DeadlockDeathTest, NamesSelects) {
         });
       },
       ExitedWithCode(kDeadlock), "\"main\": waiting, select(.|\n)*\"other\": waiting, select");
+}
+
+// Ends the main function beside a fiber that waits for good, whatever it is asked. What it waits for is never given back.
+template <class Wait>
+void leave_behind(const options& o, Wait&& wait) {
+  give_up_after(10);
+  run(o, [&wait] {
+    std::atomic<bool> begun{false};
+    go(attrs{.name = "left"}, [&] {
+      begun = true;
+      wait();
+    });
+    test::until([&] { return begun.load(); });
+    go(attrs{.name = "obedient"}, [] { sleep_for(1h); });
+  });
+}
+
+// D2: of fibers whose main function has returned, too, where no stop request ends their waits.
+TEST_P(DeadlockDeathTest, ComesAfterTheMainFunctionForAMutex) {
+  EXPECT_EXIT(leave_behind(opts(),
+                           [] {
+                             auto* m = new mutex;
+                             m->lock();
+                             m->lock();
+                           }),
+              ExitedWithCode(kDeadlock), "gort: deadlock(.|\n)*\"left\": waiting, mutex");
+}
+TEST_P(DeadlockDeathTest, ComesAfterTheMainFunctionForALatch) {
+  EXPECT_EXIT(leave_behind(opts(), [] { (new latch(1))->wait(); }), ExitedWithCode(kDeadlock),
+              "gort: deadlock(.|\n)*\"left\": waiting, latch");
+}
+TEST_P(DeadlockDeathTest, ComesAfterTheMainFunctionForABarrier) {
+  EXPECT_EXIT(leave_behind(opts(), [] { (new barrier<>(2))->arrive_and_wait(); }),
+              ExitedWithCode(kDeadlock), "gort: deadlock(.|\n)*\"left\": waiting, barrier");
+}
+TEST_P(DeadlockDeathTest, ComesAfterTheMainFunctionForAOnceFlag) {
+  EXPECT_EXIT(leave_behind(opts(),
+                           [] {
+                             auto* flag = new once_flag;
+                             std::atomic<bool> calls{false};
+                             go(attrs{.name = "caller"}, [&] {
+                               call_once(*flag, [&] {
+                                 calls = true;
+                                 (new latch(1))->wait();
+                               });
+                             });
+                             test::until([&] { return calls.load(); });
+                             call_once(*flag, [] {});
+                           }),
+              ExitedWithCode(kDeadlock), "gort: deadlock(.|\n)*\"left\": waiting, call_once");
+}
+TEST_P(DeadlockDeathTest, ComesAfterTheMainFunctionForACondition) {
+  EXPECT_EXIT(leave_behind(opts(),
+                           [] {
+                             auto* m = new mutex;
+                             std::unique_lock lock(*m);
+                             (new condition_variable)->wait(lock);
+                           }),
+              ExitedWithCode(kDeadlock),
+              "gort: deadlock(.|\n)*\"left\": waiting, condition variable");
 }
 
 TEST_P(DeadlockDeathTest, ComesAfterTimersHaveFired) {

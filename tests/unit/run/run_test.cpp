@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/stats.hpp"
 #include "support/scheduler_test.hpp"
 
@@ -45,6 +46,41 @@ TEST_P(Run, RethrowsTheExceptionOfItsFunction) {
   EXPECT_THROW(run(opts(), [] { throw std::out_of_range("x"); }), std::out_of_range);
   EXPECT_THROW(run(opts(), [] { throw 7; }), int);
   EXPECT_THROW(run(opts(), [] { throw stopped(); }), stopped);
+  before.expect_unchanged();
+}
+
+// The others are asked to stop, and have ended, before it comes out.
+TEST_P(Run, RethrowsOnceTheOthersHaveEnded) {
+  const test::Resources before;
+  for (int turn = 0; turn < 20; ++turn) {
+    constexpr int kOthers = 8;
+    std::atomic<int> asleep{0};
+    std::atomic<int> unwound{0};
+    const auto lives = [&asleep, &unwound] {
+      struct Ends {
+        std::atomic<int>& unwound;
+        ~Ends() {
+          for (int i = 0; i < 10; ++i) yield();
+          ++unwound;
+        }
+      } const ends{unwound};
+      ++asleep;
+      sleep_for(1h);
+    };
+    try {
+      run(opts(), [&] {
+        for (int i = 0; i < kOthers; ++i) go(lives);
+        test::until([&] { return asleep == kOthers; });
+        auto owned = spawn([] { sleep_for(1h); });  // joined by its handle, on the way out
+        throw std::out_of_range("from main");
+      });
+      ADD_FAILURE() << "no exception";
+    } catch (const std::out_of_range& e) {
+      EXPECT_STREQ(e.what(), "from main");
+      EXPECT_EQ(unwound.load(), kOthers);
+      EXPECT_EQ(num_fibers(), 0U);
+    }
+  }
   before.expect_unchanged();
 }
 
@@ -88,15 +124,25 @@ TEST_P(Run, LeavesTheProgramsThreadsAlone) {
   mine.join();
 }
 
+std::string refusal_of_run() {
+  try {
+    run([] { ADD_FAILURE() << "it was not to run"; });
+  } catch (const std::logic_error& e) {
+    return e.what();
+  }
+  return "none";
+}
+
 TEST_P(Run, IsRefusedWhereARuntimeIsAlive) {
   in_fibers([this] {
     EXPECT_THROW(run([] {}), std::logic_error);
     EXPECT_THROW(run(opts(), [] {}), std::logic_error);
     EXPECT_THROW(runtime{}, std::logic_error);
+    EXPECT_EQ(refusal_of_run(), "gort: run() inside a fiber");
     spawn([] { EXPECT_THROW(run([] {}), std::logic_error); }).get();
     blocking([] {
       std::thread([] {
-        EXPECT_THROW(run([] {}), std::logic_error);
+        EXPECT_EQ(refusal_of_run(), "gort: a runtime is alive already");
         EXPECT_THROW(runtime{}, std::logic_error);
       }).join();
     });
@@ -200,6 +246,40 @@ TEST_P(Run, WaitsForFibersThatDoNotCare) {
     });
   });
   EXPECT_TRUE(ended.load());
+}
+
+// One that never comes to the scheduler is interrupted there, too: those who have to end do so beside it, which is what it is
+// looking for; and it is waited for.
+TEST_P(Run, EndsBesideFibersThatNeverWait) {
+  constexpr int kOthers = 6;
+  const int hogs = nprocs();
+  std::atomic<int> ended{0};
+  std::atomic<int> hogs_ended{0};
+  std::atomic<int> begun{0};
+  in_fibers([&] {
+    for (int i = 0; i < kOthers; ++i) {
+      go([&, i] {
+        ++begun;
+        try {
+          if (i % 2 == 0) sleep_for(1h);
+          (void)chan<int>().recv();
+        } catch (const stopped&) {
+          for (int k = 0; k < 10; ++k) yield();
+          ++ended;
+          throw;
+        }
+      });
+    }
+    test::until([&] { return begun == kOthers; });
+    for (int i = 0; i < hogs; ++i) {
+      go([&] {
+        EXPECT_TRUE(test::spin_until([&] { return ended == kOthers; }));
+        ++hogs_ended;
+      });
+    }
+  });
+  EXPECT_EQ(ended.load(), kOthers);
+  EXPECT_EQ(hogs_ended.load(), hogs);
 }
 
 TEST(RunOptions, ImpossibleOnesAreRefused) {

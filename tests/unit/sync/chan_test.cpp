@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -15,12 +16,36 @@
 #include "gort/select.hpp"
 #include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
+#include "sched/current.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
 namespace {
 
 using namespace std::chrono_literals;
+
+static_assert(std::input_iterator<chan<int>::iterator>);
+static_assert(std::input_iterator<chan<std::unique_ptr<int>>::iterator>);
+static_assert(std::sentinel_for<std::default_sentinel_t, chan<int>::iterator>);
+static_assert(std::is_convertible_v<chan<int>, sender<int>> &&
+              std::is_convertible_v<chan<int>, receiver<int>>);
+static_assert(!std::is_convertible_v<sender<int>, chan<int>> &&
+              !std::is_convertible_v<receiver<int>, chan<int>>);
+
+// A fiber that is about to wait, and to do nothing before, so that others can see when it does.
+class Waiter {
+ public:
+  void about_to_wait() { g_ = current_fiber(); }
+  void until_it_waits() const {
+    test::until([this] {
+      const G* g = g_.load();
+      return g != nullptr && g->get_state() == GState::waiting;
+    });
+  }
+
+ private:
+  std::atomic<const G*> g_{nullptr};
+};
 
 class Chan : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(Chan);
@@ -261,28 +286,184 @@ TEST_P(Chan, ManyProducersManyConsumersLoseNothing) {
   });
 }
 
-TEST_P(Chan, WaitersAreServedInOrder) {
+TEST_P(Chan, SendersAreServedInOrder) {
   in_fibers([] {
     const chan<int> c;
     std::vector<task<void>> senders;
     for (int i = 0; i < 20; ++i) {
-      std::atomic<bool> begun{false};
-      senders.push_back(spawn([c, i, &begun] {
-        begun = true;
+      Waiter w;
+      senders.push_back(spawn([c, i, &w] {
+        w.about_to_wait();
         c.send(i);
       }));
-      // The sender is in the queue once a try_recv would find it; its turn comes by yielding.
-      test::until([&] { return begun.load(); });
-      for (int k = 0; k < 50; ++k) yield();
+      w.until_it_waits();
     }
-    if (procs() == 1) {
-      for (int i = 0; i < 20; ++i) EXPECT_EQ(*c.recv(), i);
-    } else {
-      int sum = 0;
-      for (int i = 0; i < 20; ++i) sum += *c.recv();
-      EXPECT_EQ(sum, 190);
-    }
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(*c.recv(), i);
     for (auto& t : senders) t.get();
+  });
+}
+
+TEST_P(Chan, ReceiversAreServedInOrder) {
+  in_fibers([] {
+    for (const size_t capacity : {0U, 3U}) {
+      const chan<int> c(capacity);
+      std::vector<task<int>> receivers;
+      for (int i = 0; i < 20; ++i) {
+        Waiter w;
+        receivers.push_back(spawn([c, &w, i] {
+          w.about_to_wait();
+          if (i % 2 == 0) return c.recv().value_or(-1);
+          int got = -1;
+          (void)c.recv_for(got, 1h);
+          return got;
+        }));
+        w.until_it_waits();
+      }
+      for (int i = 0; i < 20; ++i) EXPECT_EQ(c.try_send(i), op_status::ok);
+      for (int i = 0; i < 20; ++i) EXPECT_EQ(receivers[static_cast<size_t>(i)].get(), i);
+    }
+  });
+}
+
+TEST_P(Chan, SendsUntilAPointInTime) {
+  in_fibers([] {
+    const auto soon = [] { return std::chrono::steady_clock::now() + 1ms; };
+    const auto late = std::chrono::steady_clock::now() + 1h;
+    const chan<std::string> c(1);
+    const std::string text = "long enough to live on the heap, wherever it is";
+    std::string mine = text;
+    // Copied, whatever comes of it; and moved only if it is sent.
+    EXPECT_EQ(c.send_until(mine, late), op_status::ok);
+    EXPECT_EQ(mine, text);
+    for (int form = 0; form < 2; ++form) {
+      const auto t = soon();
+      EXPECT_EQ(form == 0 ? c.send_until(mine, t) : c.send_until(std::move(mine), t),
+                op_status::timeout);
+      EXPECT_GE(std::chrono::steady_clock::now(), t);
+      EXPECT_EQ(mine, text);
+    }
+    EXPECT_EQ(*c.recv(), text);
+    EXPECT_EQ(c.send_until(std::move(mine), late), op_status::ok);
+    EXPECT_EQ(*c.recv(), text);
+
+    for (int form = 0; form < 2; ++form) {
+      EXPECT_EQ(c.send_until("first", late), op_status::ok);
+      Waiter w;
+      auto waits = spawn([&c, &w, &text, late, form] {
+        std::string own = text;
+        w.about_to_wait();
+        return form == 0 ? c.send_until(own, late) : c.send_until(std::move(own), late);
+      });
+      w.until_it_waits();
+      EXPECT_EQ(*c.recv(), "first");
+      EXPECT_EQ(*c.recv(), text);
+      EXPECT_EQ(waits.get(), op_status::ok);
+    }
+
+    c.close();
+    mine = text;
+    EXPECT_EQ(c.send_until(mine, late), op_status::closed);
+    EXPECT_EQ(c.send_until(std::move(mine), late), op_status::closed);
+    EXPECT_EQ(mine, text);
+  });
+}
+
+TEST_P(Chan, AStopRequestEndsASendUntil) {
+  in_fibers([] {
+    const chan<int> c;
+    Waiter w;
+    auto sender = spawn([&] {
+      w.about_to_wait();
+      EXPECT_THROW((void)c.send_until(1, std::chrono::steady_clock::now() + 1h), stopped);
+    });
+    w.until_it_waits();
+    sender.request_stop();
+    sender.get();
+    EXPECT_EQ(c.try_send(1), op_status::full);
+  });
+}
+
+TEST_P(Chan, ReceivesIntoAnOptional) {
+  in_fibers([] {
+    struct number {  // without a default
+      explicit number(int n) : n(n) {}
+      int n;
+    };
+    const chan<number> c(1);
+    std::optional<number> out;
+    EXPECT_EQ(c.try_recv(out), op_status::empty);
+    EXPECT_FALSE(out.has_value());
+    c.send(number(1));
+    EXPECT_EQ(c.try_recv(out), op_status::ok);
+    EXPECT_EQ(out->n, 1);
+    EXPECT_EQ(c.try_recv(out), op_status::empty);
+    EXPECT_EQ(out->n, 1) << "assigned on ok only";
+    c.send(number(2));
+    c.close();
+    EXPECT_EQ(c.recv_for(out, 1h), op_status::ok);
+    EXPECT_EQ(out->n, 2);
+    EXPECT_EQ(c.try_recv(out), op_status::closed);
+    EXPECT_EQ(out->n, 2);
+  });
+}
+
+TEST(ChanHandles, AreEqualIfTheyAreOfOneChannel) {
+  const chan<int> a(1);
+  const chan<int> b(1);
+  chan<int> copy = a;
+  EXPECT_TRUE(a == a && a == copy);
+  EXPECT_TRUE(a != b && a != chan<int>::nil());
+  EXPECT_TRUE(chan<int>::nil() == chan<int>::nil());
+  const chan<int> moved = std::move(copy);
+  EXPECT_TRUE(moved == a);
+  copy = b;
+  EXPECT_TRUE(copy == b && copy != a);
+  copy.swap(const_cast<chan<int>&>(moved));
+  EXPECT_TRUE(copy == a && moved == b);
+}
+
+TEST_P(Chan, EndsHaveWhatTheyNeed) {
+  in_fibers([] {
+    const chan<std::string> c(2);
+    const sender<std::string> in = c;
+    const receiver<std::string> out = c;
+    const auto late = std::chrono::steady_clock::now() + 1h;
+    const std::string text = "long enough to live on the heap, wherever it is";
+    std::string mine = text;
+    EXPECT_EQ(in.send_for(mine, 1h), op_status::ok);
+    EXPECT_EQ(mine, text);
+    EXPECT_EQ(in.send_until(std::move(mine), late), op_status::ok);
+    EXPECT_TRUE(in.size() == 2 && out.size() == 2 && in.capacity() == 2 && out.capacity() == 2);
+    mine = "kept";
+    EXPECT_EQ(in.try_send(mine), op_status::full);
+    EXPECT_EQ(in.try_send(std::move(mine)), op_status::full);
+    EXPECT_EQ(in.send_for(mine, 1ms), op_status::timeout);
+    EXPECT_EQ(in.send_for(std::move(mine), 1ms), op_status::timeout);
+    EXPECT_EQ(in.send_until(mine, std::chrono::steady_clock::now() + 1ms), op_status::timeout);
+    EXPECT_EQ(in.send_until(std::move(mine), std::chrono::steady_clock::now() + 1ms),
+              op_status::timeout);
+    EXPECT_EQ(mine, "kept");
+
+    std::string got;
+    std::optional<std::string> maybe;
+    EXPECT_EQ(out.try_recv(got), op_status::ok);
+    EXPECT_EQ(out.recv_for(maybe, 1h), op_status::ok);
+    EXPECT_TRUE(got == text && maybe == text);
+    EXPECT_EQ(out.try_recv(maybe), op_status::empty);
+    EXPECT_EQ(out.recv_until(got, std::chrono::steady_clock::now() + 1ms), op_status::timeout);
+    in.send("a");
+    EXPECT_EQ(out.recv_until(got, late), op_status::ok);
+    EXPECT_EQ(got, "a");
+    in.send("b");
+    in.send("c");
+    EXPECT_FALSE(in.closed() || out.closed());
+    in.close();
+    EXPECT_TRUE(in.closed() && out.closed());
+    EXPECT_EQ(in.send_for(mine, 1h), op_status::closed);
+    EXPECT_THROW(in.send("d"), closed_channel);
+    EXPECT_EQ(out.recv(), "b");
+    for (const std::string& each : out) EXPECT_EQ(each, "c");
+    EXPECT_EQ(out.recv(), std::nullopt);
   });
 }
 

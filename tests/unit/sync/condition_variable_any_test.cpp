@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <shared_mutex>
 #include <stdexcept>
 #include <stop_token>
 #include <thread>
@@ -11,6 +13,7 @@
 
 #include "gort/blocking.hpp"
 #include "gort/semaphore.hpp"
+#include "gort/shared_mutex.hpp"
 #include "gort/spawn.hpp"
 #include "sync_fixture.hpp"
 
@@ -141,6 +144,41 @@ TEST_P(ConditionVariableAny, TheLockIsTheCallers) {
     until_waiters(&c, 1);
     asked.request_stop();
     asked.join();
+  });
+}
+
+// Those who only look wait together, without a limit, each with its own share of the lock.
+TEST_P(ConditionVariableAny, WaitersShareTheLock) {
+  in_fibers([] {
+    constexpr int kReaders = 6;
+    shared_mutex m;
+    condition_variable_any c;
+    int written = 0;
+    std::atomic<int> seen{0};
+    const auto read = [&] {
+      for (int n = 1; n <= 20; ++n) {
+        std::shared_lock lock(m);
+        c.wait(lock, [&] { return written >= n; });
+        EXPECT_TRUE(lock.owns_lock());
+        EXPECT_FALSE(m.try_lock()) << "it has its share again";
+        EXPECT_EQ(written, n);
+        ++seen;
+      }
+    };
+    std::vector<task<void>> readers;
+    for (int i = 0; i < kReaders; ++i) readers.push_back(spawn(read));
+    for (int n = 1; n <= 20; ++n) {
+      until_waiters(&c, kReaders);
+      EXPECT_TRUE(m.try_lock_shared()) << "nobody who waits has it alone";
+      m.unlock_shared();
+      {
+        const std::lock_guard lock(m);
+        written = n;
+        c.notify_all();
+      }
+      test::until([&] { return seen == n * kReaders; });
+    }
+    for (auto& t : readers) t.join();
   });
 }
 
