@@ -280,6 +280,30 @@ TEST_P(AlarmStress, TickersGoOn) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] { all_beat_on(seed, 100us); });
 }
+// The first beat is due before the ticker is set.
+TEST_P(AlarmStress, TickersGoOnThatAreDueAtOnce) {
+  in_fibers([] {
+    const auto beat = [] {
+      TimePoint tick;
+      for (int i = 0; i < 100; ++i) {
+        const ticker k(1ns);
+        for (int n = 0; n < 3; ++n) {
+          ASSERT_EQ(k.channel().recv_for(tick, test::kPatience), op_status::ok) << "no beat " << n;
+        }
+        EXPECT_TRUE(k.reset(1ns));
+        for (int n = 0; n < 3; ++n) {
+          ASSERT_EQ(k.channel().recv_for(tick, test::kPatience), op_status::ok) << "no beat " << n;
+        }
+        EXPECT_TRUE(k.stop());
+        EXPECT_EQ(k.channel().try_recv(tick), op_status::empty);
+      }
+    };
+    std::vector<task<void>> tasks;
+    for (int i = 0; i < 4; ++i) tasks.push_back(spawn(beat));
+    for (auto& t : tasks) t.get();
+  });
+}
+
 // The end of a runtime, with threads that use timers of it, and functions whose time is just coming. AL3, AL4.
 TEST_P(AlarmStress, TheRuntimeEndsMeanwhile) {
   const uint64_t seed = test::test_seed();
