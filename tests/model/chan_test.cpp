@@ -169,11 +169,11 @@ void limits_and_value() {
   int received = 0;
   Thread t([&] {
     int n = 0;
-    const op_status st = c.recv(n, 1);
+    const op_status st = c.recv(n, 2);
     check(st == op_status::ok || st == op_status::timeout, "a value or the limit");
     if (st == op_status::ok) ++received;
   });
-  const bool sent = c.send(7, 2) == op_status::ok;
+  const bool sent = c.send(7, 4) == op_status::ok;
   t.join();
   int n = 0;
   if (c.recv(n, detail::chan_now) == op_status::ok) ++received;
@@ -187,7 +187,7 @@ void limit_and_receiver() {
   bool first = false;
   Thread t([&] {
     int n = 0;
-    first = c.recv(n, 1) == op_status::ok;
+    first = c.recv(n, 2) == op_status::ok;
     if (first) c.put(n);
   });
   Thread u([&] { check(c.get() == 7, "the value"); });

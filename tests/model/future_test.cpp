@@ -132,7 +132,7 @@ void limit_and_value() {
   auto p = make();
   future<Value> f = p.get_future();
   Thread t([&] { p.set_value(Value(7)); });
-  if (f.wait_until(at_ns(1)) == std::future_status::timeout) check(f.valid(), "as it was");
+  if (f.wait_until(at_ns(2)) == std::future_status::timeout) check(f.valid(), "as it was");
   check(f.get().n == 7, "the value");
   t.join();
 }

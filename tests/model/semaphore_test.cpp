@@ -145,7 +145,7 @@ void limit_and_release() {
   var<int> a;
   bool got = false;
   Thread t([&] {
-    got = s->try_acquire_until(at_ns(1));
+    got = s->try_acquire_until(at_ns(2));
     if (got) s->release();
   });
   Thread u([&] {

@@ -154,7 +154,7 @@ void limit_and_done() {
   var<int> a;
   wg->add(1);
   Thread t([&] {
-    if (wg->wait_until(at_ns(1))) check(a == 1, "all that was to be done");
+    if (wg->wait_until(at_ns(2))) check(a == 1, "all that was to be done");
   });
   Thread u([&] {
     a = 1;

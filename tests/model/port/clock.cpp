@@ -19,7 +19,7 @@ int64_t os::nanotime() noexcept {
   return model_clock.now_ns += model_clock.step_ns;
 }
 
-// The looks alone move it: who has slept looks next, and sleeps again if its limit is not reached.
+// The looks alone move it, also the one before a wait (has_passed()): who has slept looks next, and sleeps again if its limit is not reached.
 void os::futexsleep(const Atomic<uint32_t>* addr, uint32_t val, int64_t ns) noexcept {
   model::futex_sleep(addr->location(), val, ns != kForever);
 }
