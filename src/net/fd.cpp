@@ -389,7 +389,8 @@ void Fd::forget_users(void* arg) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
   Fd& self = *static_cast<Fd*>(arg);
   const uint64_t word = self.word_.load(std::memory_order_relaxed);  // relaxed: as above
   if (self.lock_.held()) new (&self.lock_) ParkLock;
-  if (word == kRef) return;
+  // A fork does not stop the parent's threads while it copies page after page: an end may be seen here, and not in the record.
+  if (word == kRef || self.gone_) return;
   for (const PollMode mode : {PollMode::read, PollMode::write}) {
     self.queue(mode) = {};
     self.readiness(mode) = Readiness::unknown;
