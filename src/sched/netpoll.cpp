@@ -133,7 +133,7 @@ void forget_waiters(PollDesc& pd) noexcept {
   }
   for (Direction& d : pd.direction) {
     if (d.word.load(std::memory_order_relaxed) < kWaiting) continue;  // relaxed: as above
-    d.word.store(kIdle, std::memory_order_relaxed);  // relaxed: as above
+    d.word.store(kIdle, std::memory_order_relaxed);                   // relaxed: as above
   }
   pd.forget(pd.user);
 }
