@@ -40,7 +40,7 @@ TEST_P(ForkObjects, TimersOfTheParentEndInTheChild) {
     auto later = std::make_unique<receiver<steady_clock::time_point>>(after(1h));
     std::atomic<int> calls{0};
     auto call = std::make_unique<func_timer>(after_func(1h, [&calls] { ++calls; }));
-    auto [limited, cancel] = with_timeout(context::background(), 1h);
+    const auto limited = with_timeout(context::background(), 1h);
     const ChildEnd end = in_child([&] {
       return passes([&] {
         EXPECT_TRUE(throws_logic_error([&] { once->reset(1ms); }));
@@ -53,8 +53,8 @@ TEST_P(ForkObjects, TimersOfTheParentEndInTheChild) {
         beat.reset();
         later.reset();
         call.reset();
-        cancel();
-        EXPECT_EQ(limited.err(), std::errc::operation_canceled);
+        limited.cancel();
+        EXPECT_EQ(limited.ctx.err(), std::errc::operation_canceled);
       });
     });
     EXPECT_TRUE(end.exited(0)) << end;
@@ -64,8 +64,8 @@ TEST_P(ForkObjects, TimersOfTheParentEndInTheChild) {
     EXPECT_TRUE(once->channel().recv().has_value());
     beat->reset(1ms);
     EXPECT_TRUE(beat->channel().recv().has_value());
-    EXPECT_FALSE(limited.err());
-    cancel();
+    EXPECT_FALSE(limited.ctx.err());
+    limited.cancel();
   });
 }
 
