@@ -172,7 +172,7 @@ class alignas(64) Fd {
   void last_out() noexcept;
   void wait_until_gone() noexcept;
   static bool cancel(Wait* w) noexcept;
-  static void forget_users(void* self) noexcept;
+  static void forget_users(void* arg) noexcept;
 
   // Before asking the kernel: 0 when it is time to, else -errno; throws gort::stopped.
   [[nodiscard]] int prepare(PollMode mode);

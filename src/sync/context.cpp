@@ -230,17 +230,17 @@ std::stop_token context::stop_token() const {
   std::stop_source fresh(std::nostopstate);
   for (;;) {
     bool ended;
-    std::stop_source source(std::nostopstate);
+    std::optional<std::stop_source> source;
     {
       const Region in;
       const LockGuard guard(state_->lock);
-      if (!state_->source.stop_possible()) state_->source = fresh;
-      source = state_->source;
+      if (!state_->source.stop_possible()) state_->source.swap(fresh);
+      source.emplace(state_->source);
       ended = state_->ended();
     }
-    if (source.stop_possible()) {
-      if (ended) source.request_stop();  // again, perhaps
-      return source.get_token();
+    if (source->stop_possible()) {
+      if (ended) source->request_stop();  // again, perhaps
+      return source->get_token();
     }
     fresh = std::stop_source();  // allocates, so not under the lock
   }
