@@ -310,10 +310,6 @@ namespace detail {
 
 struct task_access {
   template <class T>
-  static G* fiber(const task<T>& t) noexcept {
-    return t.g_;
-  }
-  template <class T>
   static task<T> make(G* g, task_state<T>* state) noexcept {
     return task<T>(g, state);
   }

@@ -114,7 +114,7 @@ DescPool desc_pool;
 constinit Atomic<PollDesc*> all_descs{nullptr};
 
 void remember(PollDesc* pd) noexcept {
-  // relaxed, all: only the child of a fork reads it, which has one thread.
+  // relaxed: the exchange decides.
   PollDesc* youngest = all_descs.load(std::memory_order_relaxed);
   do {
     pd->older = youngest;

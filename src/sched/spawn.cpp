@@ -13,11 +13,11 @@
 //       join_done() in, a joiner compare-and-swaps its Wait in. So either the joiner sees the end
 //       or the end sees the joiner. A handle that is let go puts join_never() in, unless the end
 //       was faster.
+//   B5  The later of end and letting go destroys a task's payload, on a stack where user code may
+//       wait: the fiber's own before its last switch, or the handle's.
 //   B6  Whoever takes the joiner's Wait out of the word wakes it: the end, a request to stop, or the joiner's time limit. The
 //       limit's timer is armed before the Wait is in the word (complete_park()). One that fires so early comes again, kAgainNs
 //       later.
-//   B5  The later of end and letting go destroys a task's payload, on a stack where user code may
-//       wait: the fiber's own before its last switch, or the handle's.
 #include "sched/spawn.hpp"
 
 #include <cxxabi.h>

@@ -15,10 +15,10 @@
 //   AL3  A function's alarm counts its handles, and one reference more from its arming until it is at rest: that one
 //        goes to the fiber that runs the function; or is dropped by a stop that was in time, by the end of the runtime
 //        (TimerOps::orphan). A channel's alarm ends with the last handle of the channel (ChanCompanion), armed or not.
-//   AL5  A ticker that runs is in a heap, also when its first beat is due before it is armed: reset delivers that one, as it
-//        does for all that are due, and arms the next.
 //   AL4  Where no stack is to be had, the function's alarm is armed again, kRetryNs later. Where the runtime has
 //        seen its last fiber, too: there it is not fired any more, and its end comes with the heap's.
+//   AL5  A ticker that runs is in a heap, also when its first beat is due before it is armed: reset delivers that one, as it
+//        does for all that are due, and arms the next.
 //
 // Rejected: a number per arming, carried from fire() to finish() (two of a ticker's may be under way, and each needs its
 // place; a mark that whoever comes first takes needs none); a fiber that sends all ticks (a switch more for each, and it is

@@ -1,6 +1,8 @@
 // Models of threads that are no Ms and join tasks (B3 in spawn.cpp).
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "gort/fiber.hpp"
 #include "gort/spawn.hpp"
 #include "port/machine.hpp"
@@ -16,6 +18,8 @@ using model::check;
 using model::Event;
 using model::Thread;
 using model::var;
+
+using TimePoint = std::chrono::steady_clock::time_point;
 
 constexpr int64_t kLimit = 5;  // the clock stands at 0
 constexpr int64_t kLongAfter = 1'000'000;
@@ -146,8 +150,8 @@ class PassingTime {
   Thread thread_;
 };
 
-bool join_with_limit(const task<void>& t) {
-  const bool ended = detail::fiber_join(detail::task_access::fiber(t), kLimit);
+bool join_with_limit(task<void>& t) {
+  const bool ended = t.join_until(TimePoint(std::chrono::nanoseconds(kLimit)));
   check(!ended || t.done(), "B6: it says the end when it was one");
   return ended;
 }
@@ -195,9 +199,10 @@ void limit_end_and_stop() {
     task<void> joins = spawn(kOn0, [&t] {
       try {
         (void)join_with_limit(t);
+        t.join();
       } catch (const stopped&) {
+        t.join();  // the request comes once
       }
-      detail::fiber_join_always(detail::task_access::fiber(t));
       check(t.done(), "B3: it may be joined again");
     });
     Thread asks([&] { joins.request_stop(); });
