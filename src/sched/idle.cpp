@@ -130,8 +130,14 @@ M* some_sleeper(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
   return s.idle_m != nullptr ? s.idle_m : s.poller_m;
 }
 
-// I8: no M is to be had for this P, but one whose own fiber waits in line (PR1 in preempt.hpp). Unlocks.
+// I8: no M is to be had for this P, but one whose own fiber waits in line (PR1 in preempt.hpp): perhaps in P's own queue, where
+// nobody comes by, so that goes to the global one. No other thread may be had before that fiber goes on: it may have been
+// interrupted where it holds malloc's lock, which the maker of threads waits for. Unlocks.
 void put_back(Sched& s, P* p) noexcept GORT_RELEASE(s.lock) {
+  // acquire: learns the fiber, as whoever runs P does.
+  if (G* const g = p->next.exchange(nullptr, std::memory_order_acquire); g != nullptr)
+    s.globq.push(g);
+  while (G* const g = p->runq.take()) s.globq.push(g);
   G* const bound = s.globq.take_bound();
   if (bound == nullptr) give_back_p(s, p);
   s.lock.unlock();
