@@ -10,6 +10,7 @@
 #include "base/pause.hpp"
 #include "ms/world.hpp"
 #include "sched/census.hpp"
+#include "sched/find.hpp"
 #include "sched/idle.hpp"
 #include "sched/netpoll.hpp"
 #include "sched/park.hpp"
@@ -364,6 +365,41 @@ void blocked() {
   world.finish();
 }
 
+// I8: the P that sysmon takes has a bound fiber in its own queue, and no M is idle, nor to be had: the only one that can go on
+// is that fiber's. It may hold what the blocked one waits for.
+void blocked_before_a_bound() {
+  MsWorld world(1);
+  switch_on();
+  bool b_ran = false;
+  Event a_went_on;
+  MsFiber b(program([&] {
+    {
+      // As a share of the global queue comes into P's own (take_global() in find.cpp).
+      const Region in;
+      G* g;
+      {
+        const LockGuard guard(sched().lock);
+        g = sched().globq.pop();
+      }
+      if (g != nullptr) push_queue(current_m()->p, g);
+    }
+    b_ran = true;
+    a_went_on.wait();
+  }));
+  MsFiber a(program([&] {
+    make_ready(b);
+    while (!b_ran) ticks();
+    a_went_on.set();
+  }));
+  world.put(0, a);
+  world.start();
+  world.add_spare();
+  world.start_sysmon();
+  a.join();
+  b.join();
+  world.finish();
+}
+
 // D2: a fiber whose P was taken will be back: no deadlock.
 void blocked_is_no_deadlock() {
   MsWorld world(1);
@@ -422,15 +458,19 @@ TEST(PreemptModel, Retaken) {
 TEST(PreemptModel, Blocked) {
   expect_right_so_far(blocked, 10'000);
 }
+TEST(PreemptModel, BlockedBeforeABound) {
+  expect_right_at_random(blocked_before_a_bound, 10'000);
+}
 TEST(PreemptModel, BlockedIsNoDeadlock) {
   expect_right_so_far(blocked_is_no_deadlock, 10'000);
 }
 
 TEST(PreemptModel, Mutants) {
   std::vector<model::Program> programs;
-  for (const auto& p : {gives_way, take_turns, found_elsewhere, kicked, given_to_the_poller,
-                        asks_for_a_spare, gives_way_late, retaken, retaken_at_once,
-                        put_back_and_stolen, blocked, blocked_is_no_deadlock}) {
+  for (const auto& p :
+       {gives_way, take_turns, found_elsewhere, kicked, given_to_the_poller, asks_for_a_spare,
+        gives_way_late, retaken, retaken_at_once, put_back_and_stolen, blocked,
+        blocked_before_a_bound, blocked_is_no_deadlock}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
   programs.push_back({{.random_runs = 100'000}, put_back_and_stolen});
