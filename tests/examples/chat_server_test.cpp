@@ -49,7 +49,6 @@ class Chatter {
 class ChatServer : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(example("chat_server"))) GTEST_SKIP() << "not built";
     server_ = std::make_unique<Program>("chat_server", std::vector<std::string>{"0"});
     port_ = server_->port();
     ASSERT_NE(port_, 0) << server_->errors;

@@ -17,7 +17,6 @@ namespace fs = std::filesystem;
 class Crawler : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!fs::exists(example("crawler"))) GTEST_SKIP() << "not built";
     root_ = fs::path(::testing::TempDir()) / ("gort_crawl_" + std::to_string(::getpid()));
     fs::create_directories(root_);
     root_ = fs::canonical(root_);

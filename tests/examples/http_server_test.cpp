@@ -11,7 +11,6 @@ constexpr std::string_view kHello = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
 class HttpServer : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(example("http_server"))) GTEST_SKIP() << "not built";
     server_ = std::make_unique<Program>(
         "http_server", std::vector<std::string>{"--port", "0", "--procs", "2", "--report"});
     port_ = server_->port();

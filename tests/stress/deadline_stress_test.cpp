@@ -16,6 +16,7 @@
 #include "gort/net.hpp"
 #include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
+#include "support/outcomes.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -25,6 +26,7 @@ using namespace std::chrono_literals;
 using std::chrono::microseconds;
 using std::chrono::steady_clock;
 using test::below;
+using test::Outcomes;
 using test::Random;
 
 class DeadlineStress : public test::SchedulerTest {};
@@ -41,18 +43,6 @@ void dawdle(Random& random) {
     if (below(random, 2) == 0) yield();
   }
 }
-
-// How limited calls have ended. They go on until the time is over and both ends have been seen; patience ends them in any case.
-struct Outcomes {
-  std::atomic<int> in_time{0};
-  std::atomic<int> too_late{0};
-  void add(const std::error_code& ec) { ++(ec == std::errc::timed_out ? too_late : in_time); }
-  [[nodiscard]] bool both() const { return in_time != 0 && too_late != 0; }
-  void expect_both() const {
-    EXPECT_GT(in_time.load(), 0);
-    EXPECT_GT(too_late.load(), 0);
-  }
-};
 
 // ---- Bytes ----------------------------------------------------------------------------------------
 
@@ -71,7 +61,7 @@ uint64_t write_stream(net::tcp_stream& s, Random random, Outcomes& outcomes, Wan
     std::error_code ec;
     s.set_write_deadline(soon(random));
     sent += below(random, 2) == 0 ? s.write(text, ec) : s.write_some(text, ec);
-    outcomes.add(ec);
+    (void)outcomes.add(ec != std::errc::timed_out);
     EXPECT_TRUE(!ec || ec == std::errc::timed_out) << ec.message();
     dawdle(random);
   }
@@ -94,7 +84,7 @@ uint64_t read_stream(net::tcp_stream& s, Random random, Outcomes& outcomes) {
       return got;
     }
     got += n;
-    outcomes.add(ec);
+    (void)outcomes.add(ec != std::errc::timed_out);
     if (!ec && n == 0) return got;
     EXPECT_TRUE(!ec || ec == std::errc::timed_out) << ec.message();
     dawdle(random);
@@ -115,12 +105,7 @@ TEST_P(DeadlineStress, BytesAreNeitherLostNorDoubled) {
     auto listener = net::tcp_listener::listen("127.0.0.1", 0);
     Outcomes reads;
     Outcomes writes;
-    const test::StressClock clock;
-    const auto patience = steady_clock::now() + test::kPatience;
-    const auto wanted = [&] {
-      return clock.running() ||
-             (!(reads.both() && writes.both()) && steady_clock::now() < patience);
-    };
+    const auto wanted = [&] { return reads.wanted() || writes.wanted(); };
     wait_group connections;
     for (int i = 0; i < 3; ++i) {
       auto client = net::tcp_stream::connect(listener.local_endpoint());
@@ -217,7 +202,7 @@ TEST_P(DeadlineStress, WhoIsConnectedIsAcceptedOnce) {
         listener.set_deadline(soon(r));
         std::error_code ec;
         net::tcp_stream s = listener.accept(ec);
-        accepts.add(ec);
+        (void)accepts.add(ec != std::errc::timed_out);
         if (!ec) {
           served.go([&, s = std::move(s)]() mutable { serve(std::move(s), guests); });
         } else {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "gort/gort.hpp"
+#include "support/outcomes.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -23,6 +24,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::below;
+using test::Outcomes;
 using test::Random;
 
 constexpr uint64_t kLimitMaxUs = 200;
@@ -43,32 +45,6 @@ void give_way(Random& random) {
       break;
   }
 }
-
-// How limited waits have ended. They go on until the time is over and both ends have been seen; patience ends them in any case.
-class Outcomes {
- public:
-  bool add(bool in_time) {
-    ++(in_time ? in_time_ : too_late_);
-    return in_time;
-  }
-  [[nodiscard]] bool wanted() const {
-    if (clock_.running()) return true;
-    return (in_time_.load() == 0 || too_late_.load() == 0) &&
-           std::chrono::steady_clock::now() < patience_;
-  }
-  void expect_both() const {
-    EXPECT_GT(in_time_.load(), 0);
-    EXPECT_GT(too_late_.load(), 0);
-  }
-  [[nodiscard]] int64_t in_time() const { return in_time_.load(); }
-
- private:
-  test::StressClock clock_;
-  std::chrono::steady_clock::time_point patience_ =
-      std::chrono::steady_clock::now() + test::kPatience;
-  std::atomic<int64_t> in_time_{0};
-  std::atomic<int64_t> too_late_{0};
-};
 
 class LimitsStress : public test::SchedulerTest {
  protected:

@@ -14,6 +14,7 @@
 #include "gort/fiber.hpp"
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
+#include "support/outcomes.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -158,28 +159,19 @@ TEST_P(SchedStress, StopRacesWithJoins) {
 }
 
 // B6: limits of 0 to 200 us against ends that come as late, and against requests to stop; from fibers and from a thread.
-void join_with_limits(uint64_t seed, const Clock& clock) {
+void join_with_limits(uint64_t seed, test::Outcomes& outcomes) {
   Random random(seed);
-  uint64_t in_time = 0;
-  uint64_t too_late = 0;
-  while (clock.running() || in_time == 0 || too_late == 0) {
+  while (outcomes.wanted()) {
     std::atomic<bool> over{false};
     const uint64_t takes = below(random, 200);
     task<void> t = spawn([takes, &over] {
       sleep_for(microseconds(takes));
       over = true;
     });
-    bool ended = false;
-    while (!ended) {
-      ended = t.join_for(microseconds(below(random, 200)));
-      ++(ended ? in_time : too_late);
-      if (ended) {
-        ASSERT_TRUE(over && t.done());
-      }
-      if (!ended && below(random, 8) == 0) break;
+    while (!outcomes.add(t.join_for(microseconds(below(random, 200)))) && below(random, 8) != 0) {
     }
     t.join();
-    ASSERT_TRUE(over);
+    ASSERT_TRUE(over && t.done());
   }
 }
 
@@ -187,12 +179,13 @@ TEST_P(SchedStress, JoinsWithLimitsAgainstEnds) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {
     Random random(seed);
-    const Clock clock;
+    test::Outcomes outcomes;
     std::vector<task<void>> joiners;
     for (int i = 0; i < 4; ++i)
-      joiners.push_back(spawn(join_with_limits, random(), std::cref(clock)));
-    blocking([&] { std::thread(join_with_limits, random(), std::cref(clock)).join(); });
+      joiners.push_back(spawn(join_with_limits, random(), std::ref(outcomes)));
+    blocking([&] { std::thread(join_with_limits, random(), std::ref(outcomes)).join(); });
     for (auto& t : joiners) t.get();
+    outcomes.expect_both();
   });
 }
 
@@ -200,25 +193,20 @@ TEST_P(SchedStress, JoinsWithLimitsAgainstRequests) {
   const uint64_t seed = test::test_seed();
   in_fibers([seed] {
     Random random(seed);
-    const Clock clock;
+    test::Outcomes outcomes;
     std::atomic<uint64_t> stops{0};
-    std::atomic<uint64_t> limits{0};
-    while (clock.running() || stops == 0 || limits == 0) {
+    while (outcomes.wanted() || stops == 0) {
       std::vector<task<void>> tasks;
       for (int i = 0; i < 10; ++i) {
         const uint64_t takes = below(random, 200);
         const uint64_t limit = below(random, 200);
-        tasks.push_back(spawn([takes, limit, &stops, &limits] {
+        tasks.push_back(spawn([takes, limit, &stops, &outcomes] {
           task<void> inner = spawn([takes] { sleep_for(microseconds(takes)); });
-          bool stopped_here = false;
-          bool ended = true;
           try {
-            ended = inner.join_for(microseconds(limit));
+            (void)outcomes.add(inner.join_for(microseconds(limit)));
           } catch (const stopped&) {
-            stopped_here = true;
+            ++stops;
           }
-          if (stopped_here) ++stops;
-          if (!ended) ++limits;
         }));
       }
       for (auto& t : tasks) {
@@ -227,6 +215,7 @@ TEST_P(SchedStress, JoinsWithLimitsAgainstRequests) {
       }
       for (auto& t : tasks) t.join();
     }
+    outcomes.expect_both();
     test::until([] { return num_fibers() == 1; });
   });
 }
