@@ -23,6 +23,7 @@
 #include "os/settings.hpp"
 #include "sched/census.hpp"
 #include "sched/chaos.hpp"
+#include "sched/deadlock.hpp"
 #include "sched/exit.hpp"
 #include "sched/idle.hpp"
 #include "sched/loop.hpp"
@@ -342,13 +343,7 @@ runtime::~runtime() {
   if (after_fork) return;  // FK1: perhaps at exit()
   if (current_m() != nullptr) fatal("a runtime is destroyed by a fiber", __FILE__, __LINE__);
   stop_all();
-  {
-    // From here on we wait for the fibers as a run() does (D4), asleep (D3), and perhaps they have all been for long.
-    const LockGuard guard(sched().lock);
-    sched().main_runs.fetch_add(1, std::memory_order_relaxed);  // relaxed: under the lock
-    foreign_parked.parks();
-  }
-  wake_sysmon();  // Y1: of it, which falls asleep and then looks under the lock, and us one sees the other
+  begin_await_end();
   sched().exit_note.sleep();
   foreign_parked.is_woken();
   end_sched();

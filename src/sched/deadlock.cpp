@@ -105,6 +105,17 @@ void check_deadlock() noexcept {
   report_deadlock();
 }
 
+void begin_await_end() noexcept {
+  Sched& s = sched();
+  {
+    // The fibers have perhaps all been asleep for long.
+    const LockGuard guard(s.lock);
+    s.main_runs.fetch_add(1, std::memory_order_relaxed);  // relaxed: under the lock
+    foreign_parked.parks();
+  }
+  wake_sysmon();  // Y1: of it, which falls asleep and then looks under the lock, and us one sees the other
+}
+
 void end_outside_waker() noexcept {
   const Visitor visit;
   if (!runtime_alive()) {

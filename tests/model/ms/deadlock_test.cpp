@@ -237,6 +237,31 @@ void wish_ends() {
   world.finish();
 }
 
+// D4: a fiber waits for ever in an embedded runtime, which is no deadlock until a thread waits for the end.
+void end_is_awaited() {
+  MsWorld world(1);
+  ModelKernel::pass_until(kLongIdleNs);
+  Event reported;
+  world.look_for_deadlocks([&] { reported.set(); });
+  sched().main_runs.store(0, std::memory_order_relaxed);
+  Slot never;
+  MsFiber a([&] { never.wait(); });
+  world.born(a);
+  world.put(0, a);
+  ForeignThread foreign([&] {
+    begin_await_end();
+    reported.wait();
+    foreign_parked.is_woken();
+  });
+  world.start();
+  world.start_sysmon();
+  reported.wait();
+  foreign.join();
+  never.wake();
+  a.join();
+  world.finish();
+}
+
 // ---- What must not be -----------------------------------------------------------------------------------
 
 // D1, D5: Ms come and go, as long as fibers are left and when none is.
@@ -492,6 +517,7 @@ const std::vector<std::pair<const char*, void (*)()>>& programs() {
       {"PolledAndWaits", polled_and_waits},
       {"BornAndWaits", born_and_waits},
       {"WishEnds", wish_ends},
+      {"EndIsAwaited", end_is_awaited},
       {"OutsideMayWake", outside_may_wake},
       {"WorkGoesRound", work_goes_round},
       {"TimerIsArmed", timer_is_armed},
