@@ -5,7 +5,9 @@
 //     g.join();                                // all have ended; the first failure is thrown here
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -19,6 +21,7 @@
 #include "gort/detail/stop_hook.hpp"
 #include "gort/errors.hpp"
 #include "gort/export.hpp"
+#include "gort/fiber.hpp"
 #include "gort/mutex.hpp"
 #include "gort/spawn.hpp"
 
@@ -51,7 +54,18 @@ class GORT_API task_group {
   // Waits until no task is left, then throws the first failure since the last join(). A request to stop the caller is handed on to the
   // tasks; if it had to wait, and none has failed, join() then throws gort::stopped, as every cancellable wait. What the tasks have
   // done happens before its return. Throws std::system_error (resource_deadlock_would_occur) in a task of the group.
-  void join();
+  void join() { (void)join_until_ns(INT64_MAX); }
+  // The same up to a limit. False: some are left by then, whatever has failed, and may be joined again. A limit that has passed only asks.
+  template <class Rep, class Period>
+  [[nodiscard]] bool join_for(const std::chrono::duration<Rep, Period>& limit) {
+    return join_until_ns(detail::steady_ns_after(limit));
+  }
+  // The same up to a time.
+  template <class Clock, class Duration>
+  [[nodiscard]] bool join_until(const std::chrono::time_point<Clock, Duration>& when) {
+    return detail::until_reached(when,
+                                 [this](int64_t until_ns) { return join_until_ns(until_ns); });
+  }
 
   // Asks every task to stop, those of now and those to come. Never waits.
   void request_stop() noexcept { stop_.request_stop(); }
@@ -112,8 +126,12 @@ class GORT_API task_group {
 
   void enter();
   void leave() noexcept;
-  // Whether it had to wait.
-  bool wait_for_all();
+  bool join_until_ns(int64_t until_ns);
+  struct ended {
+    bool all;
+    bool waited;  // whether it had to wait
+  };
+  ended wait_until_ns(int64_t until_ns);
 
   const int unwinding_;
   std::stop_source stop_;

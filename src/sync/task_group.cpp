@@ -6,7 +6,8 @@
 //   TG2  A request reaches each task, since its stop_callback is made on its fiber, before its function runs, and calls at
 //        once where the group was asked before. The callback ends before the task is counted out.
 //   TG3  Who waits does so without being cancellable, and hands requests on: it must not leave before the tasks have ended. Its own request stays
-//        open for join() to deliver, or, in the destructor, for the next ordinary wait.
+//        open for join() to deliver, or, in the destructor, for the next ordinary wait. With a limit it leaves at the limit or when
+//        all have ended, asked or not.
 //
 // Rejected: a list of task handles (grows with every task that has ended); wait_group's wait (a request ends it).
 #include "gort/task_group.hpp"
@@ -15,6 +16,7 @@
 
 #include "gort/fiber.hpp"
 #include "gort/fiber_local.hpp"
+#include "sched/timer.hpp"
 
 namespace gort {
 
@@ -62,9 +64,9 @@ void task_group::leave() noexcept {
   if (--left_ == 0) none_left_.notify_all();  // TG1
 }
 
-bool task_group::wait_for_all() {
+task_group::ended task_group::wait_until_ns(int64_t until_ns) {
   std::unique_lock guard(lock_);
-  if (left_ == 0) return false;
+  if (left_ == 0 || has_passed(until_ns)) return {.all = left_ == 0, .waited = false};
   guard.unlock();
   // TG3.
   const detail::stop_call hand_on{
@@ -72,12 +74,13 @@ bool task_group::wait_for_all() {
   std::optional<detail::stop_hook> callback;
   if (detail::stop_may_come()) callback.emplace(this_fiber::stop_token(), hand_on);
   guard.lock();
-  none_left_.wait(guard, [this] { return left_ == 0; });
-  guard.unlock();
-  return true;
+  using std::chrono::steady_clock;
+  const steady_clock::time_point limit{std::chrono::nanoseconds(until_ns)};
+  const bool all = none_left_.wait_until(guard, limit, [this] { return left_ == 0; });
+  return {.all = all, .waited = true};
 }
 
-void task_group::join() {
+bool task_group::join_until_ns(int64_t until_ns) {
   if (const G* me = detail::this_g(); me != nullptr) {
     const std::lock_guard guard(lock_);
     for (const member* m = first_; m != nullptr; m = m->next_) {
@@ -86,19 +89,22 @@ void task_group::join() {
                               "gort: a task can not join its own group");
     }
   }
-  const bool waited = wait_for_all();
-  std::exception_ptr failure;
-  {
-    const std::lock_guard guard(lock_);
-    failure = std::exchange(failure_, nullptr);
+  const ended end = wait_until_ns(until_ns);
+  if (end.all) {
+    std::exception_ptr failure;
+    {
+      const std::lock_guard guard(lock_);
+      failure = std::exchange(failure_, nullptr);
+    }
+    if (failure != nullptr) std::rethrow_exception(failure);
   }
-  if (failure != nullptr) std::rethrow_exception(failure);
-  if (waited) detail::deliver_due_stop();
+  if (end.waited) detail::deliver_due_stop();
+  return end.all;
 }
 
 task_group::~task_group() {
   if (std::uncaught_exceptions() > unwinding_) request_stop();
-  wait_for_all();
+  (void)wait_until_ns(INT64_MAX);
 }
 
 }  // namespace gort

@@ -5,6 +5,7 @@
 
 #include "gort/fiber.hpp"
 #include "gort/spawn.hpp"
+#include "passing_time.hpp"
 #include "port/machine.hpp"
 #include "sched/park.hpp"
 #include "sched/sched.hpp"
@@ -122,34 +123,6 @@ void foreign_joins_twice() {
 
 // ---- Joins with a limit (B6) ----
 
-// Time passes as long as this lives: whatever is armed on the first machine fires.
-class PassingTime {
- public:
-  PassingTime()
-      : thread_([this] {
-          // relaxed: it is no news.
-          while (!over_.load(std::memory_order_relaxed)) {
-            {
-              const Visitor visit;
-              if (runtime_alive()) {
-                (void)sched().procs[0].timers.run(kLongAfter, [](G* g) { ready(g); });
-              }
-            }
-            model::pause();
-          }
-        }) {}
-  ~PassingTime() {
-    over_.store(true, std::memory_order_relaxed);  // relaxed: as above
-    thread_.join();
-  }
-  PassingTime(const PassingTime&) = delete;
-  PassingTime& operator=(const PassingTime&) = delete;
-
- private:
-  model::atomic<bool> over_{false};
-  Thread thread_;
-};
-
 bool join_with_limit(task<void>& t) {
   const bool ended = t.join_until(TimePoint(std::chrono::nanoseconds(kLimit)));
   check(!ended || t.done(), "B6: it says the end when it was one");
@@ -166,7 +139,7 @@ void limit_and_end() {
       t.join();
       check(t.done(), "B3: it may be joined again");
     });
-    const PassingTime time;
+    const PassingTime time(0, kLongAfter);
     joins.join();
   }
   runtime.close();
@@ -181,7 +154,7 @@ void limit_alone() {
     task<void> t = spawn(kOn1, [&go_on] { go_on.wait(); });
     task<void> joins = spawn(kOn0, [&t] { check(!join_with_limit(t), "it has not ended"); });
     {
-      const PassingTime time;
+      const PassingTime time(0, kLongAfter);
       joins.join();
     }
     go_on.set();
@@ -206,7 +179,7 @@ void limit_end_and_stop() {
       check(t.done(), "B3: it may be joined again");
     });
     Thread asks([&] { joins.request_stop(); });
-    const PassingTime time;
+    const PassingTime time(0, kLongAfter);
     joins.join();
     asks.join();
   }

@@ -8,6 +8,7 @@
 
 #include "gort/fiber.hpp"
 #include "gort/fiber_local.hpp"
+#include "passing_time.hpp"
 #include "port/machine.hpp"
 #include "port/port.hpp"
 #include "sched/stop.hpp"
@@ -223,6 +224,71 @@ void destructor_is_asked() {
   check(thrown, "TG3: the next ordinary wait");
 }
 
+// ---- Joins with a limit, of a fiber on machine 2 ----
+
+constexpr std::chrono::steady_clock::time_point kLimit{std::chrono::nanoseconds(5)};
+constexpr int64_t kLongAfter = 1000;
+
+// The limit against the end: what the join says is so, and behind it the group may be joined, and go.
+void limit_and_end() {
+  ModelRuntime runtime(3);
+  Event over;
+  var<int> one;
+  go(kOn2, [&] {
+    {
+      Frame g;
+      g->spawn(kOn0, [&] { one = 1; });
+      if (g->join_until(kLimit)) {
+        check(one == 1, "all have run");
+      } else {
+        g->join();
+        check(one == 1, "they go on behind the limit");
+      }
+    }
+    over.set();
+  });
+  const PassingTime time(2, kLongAfter);
+  over.wait();
+}
+
+// TG3 with a limit: the request is thrown, by the task's end or by the limit; or it comes so late that the next wait throws it.
+void limit_end_and_stop() {
+  ModelRuntime runtime(3);
+  Event over;
+  bool task_stopped = false;
+  int thrown = 0;
+  task<void> joiner = spawn(kOn2, [&] {
+    {
+      Frame g;
+      g->spawn(kOn0, [&] {
+        try {
+          wait_to_be_stopped();
+        } catch (const stopped&) {
+          task_stopped = true;
+        }
+      });
+      try {
+        if (!g->join_until(kLimit)) wait_to_be_stopped();
+      } catch (const stopped&) {
+        ++thrown;
+      }
+      g->request_stop();
+    }
+    over.set();
+  });
+  Thread asks([&] {
+    joiner.request_stop();
+    joiner.detach();
+  });
+  {
+    const PassingTime time(2, kLongAfter);
+    over.wait();
+  }
+  asks.join();
+  check(task_stopped, "TG3: the task has been told");
+  check(thrown == 1, "TG3: and the joiner, once");
+}
+
 constexpr uint64_t kRuns = 5'000;
 
 TEST(TaskGroupModel, Ends) {
@@ -238,6 +304,10 @@ TEST(TaskGroupModel, Requests) {
   expect_right_at_random(kRuns, asked_from_outside);
   expect_right_at_random(kRuns, joiner_is_asked);
   expect_right_at_random(kRuns, destructor_is_asked);
+}
+TEST(TaskGroupModel, Limits) {
+  expect_right_at_random(kRuns, limit_and_end);
+  expect_right_at_random(kRuns, limit_end_and_stop);
 }
 
 }  // namespace

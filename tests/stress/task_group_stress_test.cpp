@@ -54,6 +54,7 @@ void one_group(Random random) {
     return at_end{ended};
   };
   const bool joins = below(random, 2) == 0;
+  const bool joins_for_a_time = below(random, 2) == 0;
   const bool throws = below(random, 4) == 0;
   try {
     std::optional<task_group> g(std::in_place);
@@ -87,6 +88,9 @@ void one_group(Random random) {
     }
     if (below(random, 2) == 0) pause_for(microseconds(below(random, 200)));
     if (throws) throw std::logic_error("out");
+    if (joins_for_a_time && g->join_for(microseconds(below(random, 200)))) {
+      EXPECT_EQ(begun, ended);
+    }
     if (joins) g->join();
     g.reset();
   } catch (const std::runtime_error&) {

@@ -243,5 +243,97 @@ TEST_P(TaskGroup, EndsWithTheRun) {
   });
 }
 
+TEST_P(TaskGroup, JoinsUpToALimit) {
+  in_fibers([] {
+    using std::chrono::steady_clock;
+    task_group g;
+    EXPECT_TRUE(g.join_for(0s)) << "nothing is left";
+    chan<int> go_on;
+    g.spawn([&] { (void)go_on.recv(); });
+    EXPECT_FALSE(g.join_for(0s));
+    EXPECT_FALSE(g.join_for(-1h));
+    EXPECT_FALSE(g.join_until(steady_clock::now() - 1s));
+    const auto begin = steady_clock::now();
+    EXPECT_FALSE(g.join_for(5ms));
+    EXPECT_GE(steady_clock::now() - begin, 5ms);
+    EXPECT_FALSE(g.join_until(std::chrono::system_clock::now() + 1ms));
+    EXPECT_FALSE(g.stop_token().stop_requested()) << "the tasks go on";
+    go_on.send(1);
+    EXPECT_TRUE(g.join_for(1h));
+    EXPECT_TRUE(g.join_until(steady_clock::time_point::max()));
+  });
+}
+
+TEST_P(TaskGroup, AFailureIsThrownWhenAllHaveEnded) {
+  in_fibers([] {
+    task_group g;
+    chan<int> go_on;
+    std::atomic<bool> has_failed{false};
+    g.spawn([&] {
+      try {
+        wait_for_stop();
+      } catch (const stopped&) {
+        has_failed = true;
+      }
+      (void)go_on.recv();
+    });
+    g.spawn([] { throw std::runtime_error("one fails"); });
+    while (!has_failed) EXPECT_FALSE(g.join_for(1ms));
+    EXPECT_FALSE(g.join_for(1ms));
+    go_on.send(1);
+    EXPECT_THROW((void)g.join_for(1h), std::runtime_error);
+    EXPECT_TRUE(g.join_for(0s));
+  });
+}
+
+TEST_P(TaskGroup, ALimitedJoinHandsARequestOnAndThrowsIt) {
+  in_fibers([] {
+    chan<int> go_on;
+    task<void> joiner = spawn([&] {
+      task_group g;
+      std::atomic<bool> asked{false};
+      g.spawn([&] {
+        try {
+          wait_for_stop();
+        } catch (const stopped&) {
+          asked = true;
+        }
+        (void)go_on.recv();
+      });
+      EXPECT_FALSE(g.join_for(0s)) << "a request does not matter to who only asks";
+      EXPECT_FALSE(asked);
+      EXPECT_THROW((void)g.join_for(10ms), stopped);
+      EXPECT_TRUE(asked);
+      go_on.close();
+      EXPECT_TRUE(g.join_for(1h)) << "once";
+    });
+    joiner.request_stop();
+    joiner.get();
+  });
+}
+
+TEST_P(TaskGroup, ALimitedJoinOfOnesOwnGroupIsAMistake) {
+  in_fibers([] {
+    task_group g;
+    g.spawn([&] { EXPECT_THROW((void)g.join_for(0s), std::system_error); });
+    g.join();
+  });
+}
+
+TEST(TaskGroupOnThread, JoinsUpToALimit) {
+  run(options{.procs = 1}, [] {
+    std::atomic<bool> go_on{false};
+    std::thread([&] {
+      task_group g;
+      g.spawn([&] {
+        while (!go_on) yield();
+      });
+      EXPECT_FALSE(g.join_for(2ms));
+      go_on = true;
+      EXPECT_TRUE(g.join_for(1h));
+    }).join();
+  });
+}
+
 }  // namespace
 }  // namespace gort
