@@ -45,10 +45,13 @@ struct context_access;
 
 // A value and those that were there before.
 struct context_value {
-  std::shared_ptr<const context_value> next;
+  std::shared_ptr<const context_value> above;
   std::string key;
   const std::type_info& type;
   std::shared_ptr<const void> value;
+
+  // The deleter.
+  GORT_API static void free(context_value* last) noexcept;
 };
 
 }  // namespace detail
@@ -81,7 +84,7 @@ class GORT_API context {
   // The value of this key and type that was added last; nullptr: there is none. Lives as long as the context.
   template <class T>
   [[nodiscard]] const T* value(std::string_view key) const noexcept {
-    for (const detail::context_value* v = values_.get(); v != nullptr; v = v->next.get()) {
+    for (const detail::context_value* v = values_.get(); v != nullptr; v = v->above.get()) {
       if (v->key == key && v->type == typeid(T)) return static_cast<const T*>(v->value.get());
     }
     return nullptr;
@@ -162,9 +165,10 @@ template <class V>
   using T = std::decay_t<V>;
   return detail::context_access::make(
       detail::context_access::state(parent),
-      std::make_shared<const detail::context_value>(
-          detail::context_value{detail::context_access::values(parent), std::string(key), typeid(T),
-                                std::make_shared<const T>(std::forward<V>(v))}));
+      std::shared_ptr<detail::context_value>(
+          new detail::context_value{detail::context_access::values(parent), std::string(key),
+                                    typeid(T), std::make_shared<const T>(std::forward<V>(v))},
+          detail::context_value::free));
 }
 
 }  // namespace gort

@@ -117,6 +117,7 @@ struct alignas(64) G {
   void* stack_start = nullptr;  // where the first frame stands
 
   detail::local_table* locals = nullptr;  // its fiber_locals (locals.hpp)
+  void** chain_rest = nullptr;            // CX5 in context.cpp
 
   // Shown in reports.
   uint64_t id = 0;

@@ -10,6 +10,10 @@
 //   CX4  Locks are taken from the parent down, and no program's code runs under one: stop callbacks, destructors of causes. They
 //        are the runtime's own, in whose regions nothing is allocated. So no use of a context parks, and a stop callback, which
 //        must not, may end or ask one.
+//   CX5  Nothing goes down or up a tree by recursion, for it may be a chain of thousands, and a fiber's stack is small. Who ends a
+//        tree keeps what he has taken out of lists in a list of his own (`pending`), a parent before its children. Who destroys the
+//        last one of a chain has the next one told to him, as a word in his G, which is set while he lets go of it and for nothing
+//        else.
 //
 // Rejected: a watcher fiber per child, as Go has for parents that it does not know (a stack for each); a stop_callback in the child for its parent's
 // end (two allocations more, and its destructor waits for a callback that runs); a child that its parent keeps until it
@@ -19,6 +23,8 @@
 #include "base/mem.hpp"
 #include "gort/timer.hpp"
 #include "os/os.hpp"
+#include "sched/current.hpp"
+#include "sched/g.hpp"
 #include "sched/lock.hpp"
 #include "sched/region.hpp"
 
@@ -26,8 +32,9 @@ namespace gort {
 namespace detail {
 
 struct context_state : std::enable_shared_from_this<context_state> {
-  const std::shared_ptr<context_state> parent;
-  int64_t deadline_ns = chan_forever;  // constant once the state is known
+  std::shared_ptr<context_state> above;       // CX5
+  context_state* const parent = above.get();  // who destroys us keeps it until behind that
+  int64_t deadline_ns = chan_forever;         // constant once the state is known
 
   mutable Lock lock;
   Plain<std::error_code> err;                 // CX1
@@ -38,9 +45,10 @@ struct context_state : std::enable_shared_from_this<context_state> {
   Plain<context_state*> first = nullptr;
   Plain<context_state*> next = nullptr;
   Plain<Plain<context_state*>*> link = nullptr;  // what points to it; nullptr: in no list
+  std::shared_ptr<context_state> pending;        // CX5; whoever has taken it out of that list
   func_timer timer;                              // CX3; set before the state is known
 
-  explicit context_state(std::shared_ptr<context_state> p) noexcept : parent(std::move(p)) {}
+  explicit context_state(std::shared_ptr<context_state> p) noexcept : above(std::move(p)) {}
   context_state(const context_state&) = delete;
   context_state& operator=(const context_state&) = delete;
   ~context_state() {
@@ -58,9 +66,8 @@ struct context_state : std::enable_shared_from_this<context_state> {
   void end(std::error_code why, std::exception_ptr what) noexcept;
   // Of itself alone. False: it had ended.
   bool finish(std::error_code why, std::exception_ptr what) noexcept;
-  // By somebody who has it from a handle, or from the parent's list: the timer is set.
-  void end_early(std::error_code why, std::exception_ptr what) noexcept;
   [[nodiscard]] std::shared_ptr<context_state> take_child() noexcept;
+  void take_children(std::shared_ptr<context_state>& list) noexcept;
   static void take_out(context_state& child) noexcept;  // under its parent's lock
 };
 
@@ -129,23 +136,50 @@ std::shared_ptr<context_state> context_state::take_child() noexcept {
   return nullptr;
 }
 
+void context_state::take_children(std::shared_ptr<context_state>& list) noexcept {
+  while (auto child = take_child()) {
+    child->pending = std::move(list);
+    list = std::move(child);
+  }
+}
+
 void context_state::end(std::error_code why, std::exception_ptr what) noexcept {
   if (!finish(why, std::move(what))) return;
   leave_parent();
-  // cause is constant by now.
-  while (const auto child = take_child()) child->end_early(why, cause);
-}
-
-void context_state::end_early(std::error_code why, std::exception_ptr what) noexcept {
-  timer.stop();
-  end(why, std::move(what));
+  std::shared_ptr<context_state> list;  // CX5
+  for (take_children(list); list != nullptr;) {
+    const auto one = std::move(list);
+    list = std::move(one->pending);
+    one->timer.stop();  // it is set: it was in a list
+    // cause is constant by now.
+    if (one->finish(why, cause)) one->take_children(list);
+  }
 }
 
 namespace {
 
+// The deleter of what holds the next one `above` it (CX5). The inner call is that of the outer one's reset().
+template <class Link>
+void free_chain(Link* last) noexcept {
+  G* const me = current_g();
+  if (me->chain_rest != nullptr) {
+    *me->chain_rest = last;
+    return;
+  }
+  do {
+    auto above = std::move(last->above);
+    delete last;  // which runs destructors of the program's, and they may park
+    void* rest = nullptr;
+    me->chain_rest = &rest;
+    above.reset();
+    me->chain_rest = nullptr;
+    last = static_cast<Link*>(rest);
+  } while (last != nullptr);
+}
+
 std::shared_ptr<context_state> make_state(const context& parent) {
   const auto& above = context_access::state(parent);
-  auto state = std::make_shared<context_state>(above);
+  std::shared_ptr<context_state> state(new context_state(above), free_chain<context_state>);
   if (above != nullptr) state->deadline_ns = above->deadline_ns;
   return state;
 }
@@ -156,6 +190,10 @@ context_and_cancel handles(const context& parent, const std::shared_ptr<context_
 }
 
 }  // namespace
+
+void context_value::free(context_value* last) noexcept {
+  free_chain(last);
+}
 
 context_and_cancel context_make(const context& parent) {
   const auto state = make_state(parent);
@@ -252,7 +290,9 @@ std::optional<std::chrono::steady_clock::time_point> context::deadline() const n
 }
 
 void cancel_function::operator()(std::exception_ptr cause) const noexcept {
-  if (state_ != nullptr) state_->end_early(errc::canceled, std::move(cause));
+  if (state_ == nullptr) return;
+  state_->timer.stop();
+  state_->end(errc::canceled, std::move(cause));
 }
 
 }  // namespace gort

@@ -230,5 +230,63 @@ TEST_P(Context, EndWithTheRunIfNobodyCancels) {
   expect_ended(kept->ctx, errc::canceled);
 }
 
+// CX5, on the stack of a fiber.
+TEST_P(Context, AChainOfAHundredThousandEndsAndGoes) {
+  constexpr int kLinks = 100'000;
+  in_fibers([] {
+    auto [root, cancel] = with_cancel(context::background());
+    {
+      context last = root;
+      for (int i = 0; i < kLinks; ++i) last = with_cancel(last).ctx;
+      expect_live(last);
+      cancel();
+      expect_ended(last, errc::canceled);
+    }
+    {
+      context last = context::background();
+      for (int i = 0; i < kLinks; ++i) last = with_value(last, "depth", i);
+      EXPECT_EQ(*last.value<int>("depth"), kLinks - 1);
+    }
+    {
+      const auto [fresh, cancel_fresh] = with_cancel(context::background());
+      context last = fresh;
+      for (int i = 0; i < kLinks; ++i) last = with_cancel(with_value(last, "depth", i)).ctx;
+    }
+  });
+}
+
+// CX5: what the destruction of one destroys may be another chain, and may take its time.
+TEST_P(Context, AChainMayGoInsideOfAnother) {
+  struct Holder {
+    context held;
+    std::atomic<int>* gone;
+    Holder(context c, std::atomic<int>* g) : held(std::move(c)), gone(g) {}
+    Holder(Holder&& o) noexcept
+        : held(std::exchange(o.held, context::background())),
+          gone(std::exchange(o.gone, nullptr)) {}
+    ~Holder() {
+      if (gone == nullptr) return;
+      yield();
+      held = context::background();
+      yield();
+      ++*gone;
+    }
+  };
+  in_fibers([] {
+    std::atomic<int> gone{0};
+    context outer = context::background();
+    for (int i = 0; i < 10; ++i) {
+      context inner = with_cancel(context::background()).ctx;
+      for (int j = 0; j < 10; ++j) {
+        inner = with_value(with_cancel(inner).ctx, "n", Holder(context::background(), &gone));
+      }
+      outer = with_value(with_cancel(outer).ctx, "inner", Holder(inner, &gone));
+    }
+    EXPECT_EQ(gone, 0);
+    outer = context::background();
+    EXPECT_EQ(gone, 110);
+  });
+}
+
 }  // namespace
 }  // namespace gort
