@@ -85,6 +85,15 @@ void deliver_due_stop() {
   if (stop_pending()) deliver_stop();
 }
 
+// A requester reads the state under a Wait that was published behind our change, and is done with it before park() returns (S1).
+stop_shield::stop_shield() noexcept : g_(current_fiber()) {
+  if (g_ != nullptr && g_->stop_state != StopState::open) g_ = nullptr;
+  if (g_ != nullptr) g_->stop_state = StopState::delivered;
+}
+stop_shield::~stop_shield() {
+  if (g_ != nullptr) g_->stop_state = StopState::open;
+}
+
 bool enter_blocking() noexcept {
   const Region in;
   return gort::enter_blocking();

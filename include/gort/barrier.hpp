@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "gort/detail/fiber.hpp"
 #include "gort/detail/mem.hpp"
 #include "gort/export.hpp"
 
@@ -59,15 +60,15 @@ class GORT_API barrier_core {
   }
   [[noreturn]] static void throw_not_expected();
 
-  Atomic<uint64_t> word_;      // BA1
-  Atomic<uint32_t> expected_;  // BA2
+  Atomic<uint64_t> word_;     // BA1
+  Plain<uint32_t> expected_;  // BA2
 };
 
 }  // namespace detail
 
 // The contract of std::barrier, 16 bytes and the completion's. Fibers and ordinary threads may meet at one. The
 // completion runs on the last to arrive, with no lock held; it must not throw. Not cancellable: a stop request does
-// not end a wait.
+// not end a wait, nor one inside of the completion.
 //
 // May be destroyed by one whose wait has returned, once all others have arrived, even if their arrive(),
 // arrive_and_wait() or arrive_and_drop() has not returned yet.
@@ -118,7 +119,10 @@ class barrier {
     return expected;
   }
   void complete() noexcept {
-    completion_();
+    {
+      const detail::stop_shield shield;
+      completion_();
+    }
     core_.complete();
   }
   uint32_t finish(detail::barrier_core::arrival a) noexcept {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "gort/condition_variable.hpp"
+#include "gort/detail/fiber.hpp"
 #include "gort/detail/mem.hpp"
 #include "gort/errors.hpp"
 #include "gort/export.hpp"
@@ -136,11 +137,15 @@ class condition_variable_any {
   }
 
  private:
-  // Locks again whatever happens; what the lock throws then has nowhere to go.
+  // Locks again whatever happens; what the lock throws then has nowhere to go. That is not gort::stopped: a lock may be made of what
+  // a request ends.
   template <class Lock>
   struct lock_again {
     Lock& lock;
-    ~lock_again() { lock.lock(); }
+    ~lock_again() {
+      const detail::stop_shield shield;
+      lock.lock();
+    }
   };
 
   // CA1 in src/sync/condition_variable_any.cpp.

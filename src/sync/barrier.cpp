@@ -5,16 +5,18 @@
 //        changes the word but waiters, who set the mark under the bucket's lock. With the mark set the phase ends under that
 //        lock, in one step with it, and all who are queued are taken out under that same hold of it. So whoever is queued
 //        waits for the present phase.
-//   BA2  expected_ is what the next phase begins with. Who drops out takes himself off before he arrives, so whoever is last
-//        has seen it.
-//   BA3  An arrival that is not the last touches the object up to the exchange by which it is counted; who arrives and waits
-//        in one step has set the mark, and stands in the queue, when others see him counted. The last one's last access is the
-//        step that ends the phase.
+//   BA2  expected_ is what the next phase begins with. It changes under the bucket's lock only, by one whose arrival is counted under
+//        the same hold of it, with the mark: the phase can not end before he lets go of the lock, nor without it. Whoever is
+//        refused has changed nothing.
+//   BA3  An arrival that is not the last touches the object up to the exchange by which it is counted, or up to the end of his hold of
+//        the bucket's lock, if he has set the mark with it: who drops out, and who arrives and waits in one step, and stands in
+//        the queue when others see him counted. The last one's last access is the step that ends the phase.
 //
 // A phase's number goes round after 2^32 of them. A token is for the present phase or the one before, as the standard has
 // it, so no two meet.
 //
-// Rejected: a tree of counters, as libstdc++ has (fibers meet at one word as fast as the bucket's lock lets them park,
+// Rejected: a drop that takes itself off expected_ first, and gives it back if it is refused (a phase that ends in between begins with too
+// few). A tree of counters, as libstdc++ has (fibers meet at one word as fast as the bucket's lock lets them park,
 // and its nodes would be an allocation); waiters that look at the word again when they run (the object may be gone).
 #include "gort/barrier.hpp"
 
@@ -42,14 +44,25 @@ barrier_core::arrival barrier_core::arrive(std::ptrdiff_t n) {
 }
 
 barrier_core::arrival barrier_core::drop() {
-  expected_.fetch_sub(1,
-                      std::memory_order_relaxed);  // relaxed: BA2, before the release in arrive()
-  try {
-    return arrive(1);
-  } catch (...) {
-    expected_.fetch_add(1, std::memory_order_relaxed);  // relaxed: it was never less
-    throw;
-  }
+  Region in;
+  ParkingBucket& bucket = parking_lot.bucket_for(this);
+  bucket.lock.lock();
+  // relaxed: the exchange decides.
+  uint64_t word = word_.load(std::memory_order_relaxed);
+  uint64_t next;
+  do {
+    if (pending_of(word) == 0) {
+      bucket.lock.unlock();
+      in.leave();
+      throw_not_expected();
+    }
+    next = (word - one) | mark;  // BA2
+    // release and acquire: as in arrive(). relaxed: a failure learns nothing.
+  } while (!word_.compare_exchange_weak(word, next, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed));
+  expected_ = expected_ - 1;
+  bucket.lock.unlock();
+  return {phase_of(word), pending_of(next) == 0};  // BA3
 }
 
 bool barrier_core::arrive_and_wait() {
@@ -103,13 +116,14 @@ void barrier_core::wait(uint32_t phase) noexcept {
 }
 
 void barrier_core::complete() noexcept {
-  // relaxed: BA2, ordered by our arrival.
-  const uint64_t expected = expected_.load(std::memory_order_relaxed);
   // relaxed: the exchange decides.
   uint64_t word = word_.load(std::memory_order_relaxed);
-  const uint64_t next = (uint64_t{phase_of(word) + 1} << phase_shift) | expected * one;
+  const auto next = [this, phase = phase_of(word) + 1] {
+    return (uint64_t{phase} << phase_shift) | uint64_t{expected_} * one;
+  };
+  // BA2: without the mark nobody has dropped out, and nobody does as long as there is none.
   // release: pairs with wait(), and begins the next phase's arrivals. relaxed: a failure learns nothing.
-  if ((word & mark) == 0 && word_.compare_exchange_strong(word, next, std::memory_order_release,
+  if ((word & mark) == 0 && word_.compare_exchange_strong(word, next(), std::memory_order_release,
                                                           std::memory_order_relaxed)) {
     return;  // BA3
   }
@@ -117,7 +131,7 @@ void barrier_core::complete() noexcept {
   ParkingBucket& bucket = parking_lot.bucket_for(this);
   GList woken;
   bucket.lock.lock();
-  word_.store(next, std::memory_order_release);  // release: as above. BA1, BA3
+  word_.store(next(), std::memory_order_release);  // release: as above. BA1, BA3
   while (Parked* w = bucket.pop(this)) woken.push_back(w->g);
   bucket.lock.unlock();
   chaos_point(ChaosPoint::sync_waking);

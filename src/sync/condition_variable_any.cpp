@@ -5,6 +5,8 @@
 //   CA2  wake() is a notification for this waiter alone. It touches the record up to the step that takes it out, and then the
 //        fiber only, like every notify. It belongs to a stop callback, which is unregistered before the record's end: that
 //        waits for one which is running, or, on the thread that runs it, knows that it touches nothing any more.
+//   CA3  Up to the unlock of the caller's lock the fiber stays on its thread, also inside blocking(), where it may have no P: the lock may be one
+//        that belongs to a thread. It gets its P back before it sleeps.
 //
 // Between the two steps the program's own code runs, outside of any region. The fiber may have been on several threads, and
 // may have lost its P in there, before it sleeps.
@@ -33,7 +35,11 @@ any_wait::any_wait(condition_variable& c, stops how) {
   const Region in;
   if (how == stops::by_request && stop_pending()) deliver_stop();
   record& w = *new (memory_) record;
-  ParkingBucket& bucket = prepare_to_queue(w, &c, WaitReason::condition);
+  // CA3: not by prepare_to_queue().
+  w.address = &c;
+  w.reason = WaitReason::condition;
+  ParkingBucket& bucket = parking_lot.bucket_for(&c);
+  w.bucket = &bucket;
   // A wait in a destructor must not throw while the stack is unwound.
   if (how == stops::by_request && std::uncaught_exceptions() == 0) w.cancel = cancel_queued;
   const LockGuard guard(bucket.lock);

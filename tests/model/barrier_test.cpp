@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "port/fiber.hpp"
 #include "port/port.hpp"
 #include "sched/stop.hpp"
@@ -147,6 +149,30 @@ void not_cancelled() {
   check_all_over(b.get());
 }
 
+// BA2: one too many wants to drop out, while the phase ends. He is refused, and nobody sees that he was there, or he drops out of the
+// next one.
+void one_too_many_drops() {
+  Ended<Of<1>> b;
+  bool dropped = false;
+  Thread t([&] {
+    try {
+      b->arrive_and_drop();
+      dropped = true;
+    } catch (const std::logic_error&) {
+    }
+  });
+  bool refused = false;
+  try {
+    b->arrive_and_wait();
+  } catch (const std::logic_error&) {
+    refused = true;
+  }
+  t.join();
+  check(!refused || dropped, "somebody was last");
+  if (!dropped) b->arrive_and_wait();  // still expected
+  check_all_over(b.get());
+}
+
 TEST(BarrierModel, TwoMeet) {
   expect_right({}, two_meet);
 }
@@ -165,6 +191,10 @@ TEST(BarrierModel, ThreeMeet) {
   expect_right({.preemptions = 1}, three_meet);
   expect_right_at_random(10'000, three_meet);
 }
+TEST(BarrierModel, OneTooManyDrops) {
+  expect_right({.preemptions = 2}, one_too_many_drops);
+  expect_right_at_random(10'000, one_too_many_drops);
+}
 TEST(BarrierModel, NotCancelled) {
   expect_right_at_random(10'000, not_cancelled);
 }
@@ -174,6 +204,7 @@ TEST(BarrierModel, Mutants) {
                       {{.preemptions = 2}, arrive_and_go},
                       {{.preemptions = 1}, two_phases<First::arrive>},
                       {{.preemptions = 1}, one_drops},
+                      {{.preemptions = 2}, one_too_many_drops},
                       {{.random_runs = 5'000}, three_meet}});
 }
 

@@ -52,6 +52,19 @@ GORT_API bool stop_may_come() noexcept;
 // Throws gort::stopped if the fiber has a request that no wait has delivered.
 GORT_API void deliver_due_stop();
 
+// While it lives the fiber's waits neither throw gort::stopped nor end early by a request: around a function of the program's that is
+// called where nothing may be thrown. A request that comes meanwhile is for the next wait behind it.
+class GORT_API stop_shield {
+ public:
+  stop_shield() noexcept;
+  ~stop_shield();
+  stop_shield(const stop_shield&) = delete;
+  stop_shield& operator=(const stop_shield&) = delete;
+
+ private:
+  G* g_;  // nullptr: nothing would be delivered anyway
+};
+
 // An exception left a detached fiber: report and end the process, as std::thread does.
 [[noreturn]] GORT_API void fiber_uncaught() noexcept;
 

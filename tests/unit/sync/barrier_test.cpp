@@ -11,6 +11,9 @@
 #include <vector>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
+#include "gort/latch.hpp"
+#include "gort/semaphore.hpp"
 #include "gort/spawn.hpp"
 #include "sync_fixture.hpp"
 
@@ -141,6 +144,41 @@ TEST(BarrierForeign, NeedsNoRuntime) {
     });
   }
   for (auto& t : threads) t.join();
+}
+
+// Nor does one end a wait inside of the completion, which must not throw.
+TEST_P(Barrier, ARequestDoesNotReachTheCompletion) {
+  in_fibers([] {
+    latch go(1);
+    counting_semaphore<1> in_completion(0);
+    binary_semaphore wait_here(0);
+    auto meets = spawn([&] {
+      const auto completion = [&]() noexcept {
+        in_completion.release();
+        wait_here.acquire();
+      };
+      barrier b(1, completion);
+      b.arrive_and_wait();
+      EXPECT_THROW((void)chan<int>::nil().recv(), stopped);
+    });
+    in_completion.acquire();
+    meets.request_stop();
+    wait_here.release();
+    meets.get();
+  });
+}
+
+TEST_P(Barrier, TheCompletionMayBeMoveOnly) {
+  in_fibers([] {
+    int n = 0;
+    barrier b(1, [&n, by = std::make_unique<int>(3)]() noexcept { n += *by; });
+    b.arrive_and_wait();
+    b.arrive_and_drop();
+    EXPECT_EQ(n, 6);
+    EXPECT_THROW(b.arrive_and_drop(), std::logic_error);
+    barrier most(decltype(b)::max());
+    EXPECT_NO_THROW((void)most.arrive(decltype(b)::max()));
+  });
 }
 
 }  // namespace

@@ -9,12 +9,15 @@
 #include <stdexcept>
 #include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/semaphore.hpp"
 #include "gort/shared_mutex.hpp"
 #include "gort/spawn.hpp"
+#include "os/os.hpp"
 #include "sync_fixture.hpp"
 
 namespace gort {
@@ -228,6 +231,75 @@ TEST(ConditionVariableAnyForeign, NeedsNoRuntime) {
   one.join();
   two.join();
   EXPECT_EQ(turn, 2000);
+}
+
+// CA3: a lock that belongs to a thread is given up by the one that has it.
+TEST_P(ConditionVariableAny, ALockOfAThreadIsGivenUpWhereItIsHeld) {
+  in_fibers([] {
+    struct of_a_thread {
+      pid_t owner = 0;
+      void lock() { owner = os::gettid(); }
+      void unlock() { EXPECT_EQ(std::exchange(owner, 0), os::gettid()); }
+    };
+    std::atomic<bool> over{false};
+    std::atomic<int> turns{0};
+    std::vector<task<void>> others;  // who want the P, and take it
+    for (int i = 0; i < 2 * procs(); ++i) {
+      others.push_back(spawn([&] {
+        for (; !over; yield()) ++turns;
+      }));
+    }
+    for (int i = 0; i < 50; ++i) {
+      blocking([&] {
+        const int before = turns;
+        EXPECT_TRUE(test::spin_until([&] { return turns > before + 2 * procs(); }));
+        of_a_thread lock;
+        condition_variable_any c;
+        lock.lock();
+        EXPECT_EQ(c.wait_for(lock, 10us), std::cv_status::timeout);
+        lock.unlock();
+      });
+    }
+    over = true;
+  });
+}
+
+// A lock made of what a request ends is taken back all the same; the request is for the next wait behind it.
+TEST_P(ConditionVariableAny, ARequestDoesNotEndTheWayBackToTheLock) {
+  in_fibers([] {
+    struct by_semaphore {
+      binary_semaphore s{1};
+      void lock() { s.acquire(); }
+      void unlock() { s.release(); }
+    } l;
+    condition_variable_any c;
+    bool go = false;
+    bool has_lock = false;
+    for (const bool with_token : {false, true}) {
+      go = has_lock = false;
+      auto waits = spawn([&] {
+        l.lock();
+        if (with_token) {
+          EXPECT_TRUE(c.wait(l, std::stop_token(), [&] { return go; }));
+        } else {
+          c.wait(l, [&] { return go; });
+        }
+        has_lock = true;
+        l.unlock();
+        EXPECT_THROW((void)chan<int>::nil().recv(), stopped);
+      });
+      until_waiters(&c, 1);
+      l.lock();
+      go = true;
+      c.notify_all();
+      until_waiters(&l.s, 1);
+      waits.request_stop();
+      EXPECT_FALSE(has_lock);
+      l.unlock();
+      waits.get();
+      EXPECT_TRUE(has_lock);
+    }
+  });
 }
 
 }  // namespace
