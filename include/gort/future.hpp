@@ -38,6 +38,7 @@ GORT_API void check_is_exception(const std::exception_ptr& e);
 //        who have waited for `ready`, or found it so.
 //   FU2  The step that says `ready` is the last access of who satisfies a promise, to it and to the state: from there on a
 //        future may return, and all of it be gone.
+//   FU3  Who is told that there is a value already finds it ready.
 struct future_state {
   Atomic<uint32_t> references{1};
   once_flag satisfied;
@@ -50,10 +51,14 @@ struct future_state {
   bool wait_until_ns(int64_t until_ns) {
     return ready.wait_until_ns(until_ns, countdown::role::future);
   }
-  // By a call of fill(), if there was none that returned. False: there was.
+  // By a call of fill(), if there was none that returned. False: there was, and it is ready.
   template <class Fill>
   bool satisfy(Fill&& fill) {
-    if (!call_once_here(satisfied, std::forward<Fill>(fill))) return false;
+    if (!call_once_here(satisfied, std::forward<Fill>(fill))) {
+      // FU3. Who has filled it is between the two.
+      if (!ready.is_zero()) (void)ready.take_and_wait(0, countdown::role::future);
+      return false;
+    }
     (void)ready.add(-1);  // FU2
     return true;
   }

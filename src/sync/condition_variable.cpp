@@ -42,8 +42,10 @@ std::cv_status condition_variable::wait_until_ns(std::unique_lock<mutex>& lock, 
   mutex* const m = lock.mutex();
   chaos_point(ChaosPoint::cv_queued);
   if (!m->release()) {
-    const LockGuard guard(bucket.lock);
-    bucket.take_out(w);
+    {
+      const LockGuard guard(bucket.lock);
+      bucket.take_out(w);
+    }
     mutex::throw_not_locked();
   }
 

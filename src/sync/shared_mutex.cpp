@@ -212,6 +212,7 @@ bool shared_mutex::lock_shared_slow(int64_t until_ns) {
     const bool open = Mem::recheck((word & writer) == 0 && (is_free(word) || !line));
     if (open && word >= full) {
       bucket.lock.unlock();
+      if (until_ns != kNever) return false;
       in.leave();
       throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again),
                               "gort::shared_mutex: too many readers");

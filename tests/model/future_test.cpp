@@ -1,4 +1,4 @@
-// Models of future.hpp (FU1, FU2), over the shipped once.cpp and countdown.cpp.
+// Models of future.hpp (FU1 to FU3), over the shipped once.cpp and countdown.cpp.
 #include "gort/future.hpp"
 
 #include <gtest/gtest.h>
@@ -155,6 +155,29 @@ void stop_and_value() {
   u.join();
 }
 
+// FU3: who is told that he comes too late finds the value there, and nobody else touches the state behind that.
+void late_one() {
+  auto p = std::make_optional(make());
+  auto f = std::make_optional(p->get_future());
+  Thread t([&] {
+    try {
+      p->set_value(Value(7));
+    } catch (const std::future_error&) {
+      check(f->wait_for(std::chrono::seconds(0)) == std::future_status::ready, "FU3: it is ready");
+    }
+  });
+  try {
+    p->set_value(Value(7));
+  } catch (const std::future_error&) {
+    check(f->wait_for(std::chrono::seconds(0)) == std::future_status::ready, "FU3: it is ready");
+    check(f->get().n == 7, "the value");
+  }
+  t.join();
+  f.reset();
+  p.reset();
+  check(arena.live == 0, "nothing is left");
+}
+
 TEST(FutureModel, OneGets) {
   expect_right({.preemptions = 2}, one_gets);
 }
@@ -167,6 +190,9 @@ TEST(FutureModel, Broken) {
 }
 TEST(FutureModel, TwoSet) {
   expect_right({.preemptions = 2}, two_set);
+}
+TEST(FutureModel, LateOne) {
+  expect_right({.preemptions = 2}, late_one);
 }
 TEST(FutureModel, LimitAndValue) {
   expect_right({.preemptions = 2}, limit_and_value);
