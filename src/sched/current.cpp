@@ -1,5 +1,7 @@
 #include "sched/current.hpp"
 
+#include <cxxabi.h>
+
 #include <cstdlib>
 #include <new>
 
@@ -12,6 +14,7 @@ namespace gort {
 
 extern "C" {
 thread_local constinit Tls gort_tls{nullptr, nullptr};
+extern void* __dso_handle __attribute__((visibility("hidden")));  // the linker's
 }
 
 #if !defined(__x86_64__)
@@ -68,19 +71,15 @@ G* take_foreign() noexcept {
   return g;
 }
 
-// Gives the stand-in back when its thread ends.
-struct ForeignReturn {
-  G* g = nullptr;
-  ~ForeignReturn() {
-    if (g == nullptr) return;
-    end_locals_of(g);
-    LockGuard guard(foreign_pool.lock);
-    g->link = foreign_pool.free;
-    foreign_pool.free = g;
-    gort_tls.thread = nullptr;
-  }
-};
-thread_local ForeignReturn foreign_return;
+// Gives the stand-in back when its thread ends. Destructors that come behind it may take another.
+void give_back_foreign(void* record) {
+  G* const g = static_cast<G*>(record);
+  end_locals_of(g);
+  gort_tls.thread = nullptr;
+  LockGuard guard(foreign_pool.lock);
+  g->link = foreign_pool.free;
+  foreign_pool.free = g;
+}
 
 }  // namespace
 
@@ -88,9 +87,15 @@ __attribute__((noinline)) G* foreign_g() noexcept {
   if (gort_tls.thread == nullptr) {
     G* g = take_foreign();
     gort_tls.thread = g;
-    foreign_return.g = g;
+    // As for a thread_local made now: one itself is destroyed once, and would be made no more.
+    __cxxabiv1::__cxa_thread_atexit(give_back_foreign, g, &__dso_handle);
   }
   return gort_tls.thread;
+}
+
+__attribute__((noinline)) const void* this_thread_mark() noexcept {
+  asm volatile("" ::: "memory");
+  return &gort_tls;
 }
 
 void check_in_region() noexcept {

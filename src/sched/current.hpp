@@ -64,6 +64,8 @@ void set_current_m(M* m) noexcept;
 // The G that runs here: a fiber, g0, or on a foreign thread its stand-in (made on first use).
 [[nodiscard]] G* current_g() noexcept;
 [[nodiscard]] G* foreign_g() noexcept;
+// An address that no other thread that is alive has.
+[[nodiscard]] const void* this_thread_mark() noexcept;
 
 // The current fiber, or nullptr where none is (g0, foreign thread).
 [[nodiscard]] inline G* current_fiber() noexcept {

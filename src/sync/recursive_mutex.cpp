@@ -7,10 +7,11 @@
 
 namespace gort::detail {
 
-// A fiber stays where it is between the two looks: who is interrupted keeps its M (PR1 in preempt.hpp).
+// A fiber stays where it is between the two looks: who is interrupted keeps its M (PR1 in preempt.hpp). Of a thread not its stand-in, which
+// goes to others while the thread ends, in whose last destructors it may still own a mutex.
 const void* this_owner() noexcept {
   const M* m = current_m();
-  return m != nullptr ? m->cur : foreign_g();
+  return m != nullptr ? m->cur : this_thread_mark();
 }
 
 void throw_too_deep() {

@@ -19,6 +19,10 @@ std::array<StandIn, model::kMaxThreads> stand_ins;
 
 }  // namespace
 
+const void* this_thread_mark() noexcept {
+  return foreign_g();
+}
+
 G* foreign_g() noexcept {
   StandIn& s = stand_ins[model::this_thread()];
   if (s.run != model::run_number()) {

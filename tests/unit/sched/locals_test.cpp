@@ -177,5 +177,38 @@ TEST_P(FiberLocal, OnThreadsItIsTheThreads) {
   EXPECT_EQ(Counted::alive, 0);
 }
 
+// Also what is made by a destructor of the thread's that comes behind those of before.
+TEST(FiberLocalOnThreads, WhatIsMadeAtTheirEndEndsWithThem) {
+  struct Counted {
+    static int& alive() {
+      static int n = 0;
+      return n;
+    }
+    Counted() { ++alive(); }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --alive(); }
+  };
+  static const fiber_local<Counted> mine;
+  static int made = 0;
+  struct Last {
+    bool used = false;
+    ~Last() {
+      if (!used) return;
+      (void)mine.get();
+      made += Counted::alive();
+    }
+  };
+  static thread_local Last last;
+  for (int i = 1; i <= 3; ++i) {
+    std::thread([] {
+      last.used = true;
+      (void)mine.get();
+    }).join();
+    EXPECT_EQ(made, i);
+    EXPECT_EQ(Counted::alive(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace gort

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "gort/blocking.hpp"
+#include "gort/condition_variable.hpp"
+#include "gort/mutex.hpp"
 #include "gort/spawn.hpp"
 #include "sync_fixture.hpp"
 
@@ -91,6 +93,39 @@ TEST(RecursiveMutexForeign, NeedsNoRuntime) {
   one.join();
   two.join();
   EXPECT_EQ(count, 10'000);
+}
+
+// A thread that ends is the owner up to its last destructor.
+TEST(RecursiveMutexForeign, BelongsToAThreadThatIsEnding) {
+  static recursive_mutex m;
+  static bool refused = false;
+  static bool unlocked = false;
+  struct Last {
+    bool used = false;
+    ~Last() {
+      if (!used) return;
+      std::thread([] {
+        mutex own;
+        condition_variable c;
+        std::unique_lock lock(own);
+        (void)c.wait_for(lock,
+                         1us);  // has waited: it has whatever threads that have waited are given
+        refused = !m.try_lock();
+      }).join();
+      m.unlock();
+      unlocked = true;
+    }
+  };
+  static thread_local Last last;
+  std::thread([] {
+    last.used = true;  // made before anything of gort's, so it ends behind that
+    mutex own;
+    condition_variable c;
+    std::unique_lock lock(own);
+    (void)c.wait_for(lock, 1us);
+    m.lock();
+  }).join();
+  EXPECT_TRUE(refused && unlocked);
 }
 
 }  // namespace
