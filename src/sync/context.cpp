@@ -290,9 +290,10 @@ std::optional<std::chrono::steady_clock::time_point> context::deadline() const n
 }
 
 void cancel_function::operator()(std::exception_ptr cause) const noexcept {
-  if (state_ == nullptr) return;
-  state_->timer.stop();
-  state_->end(errc::canceled, std::move(cause));
+  const auto keep = state_;  // a stop callback may let go of this function
+  if (keep == nullptr) return;
+  keep->timer.stop();
+  keep->end(errc::canceled, std::move(cause));
 }
 
 }  // namespace gort

@@ -6,7 +6,9 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -285,6 +287,15 @@ TEST_P(Context, AChainMayGoInsideOfAnother) {
     EXPECT_EQ(gone, 0);
     outer = context::background();
     EXPECT_EQ(gone, 110);
+  });
+}
+
+TEST_P(Context, AStopCallbackMayLetGoOfItsContext) {
+  in_fibers([] {
+    std::optional<context_and_cancel> held = with_cancel(context::background());
+    const std::stop_callback lets_go(held->ctx.stop_token(), [&] { held.reset(); });
+    held->cancel();
+    EXPECT_FALSE(held.has_value());
   });
 }
 
