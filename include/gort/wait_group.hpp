@@ -25,9 +25,18 @@ namespace gort {
 // Fibers and ordinary threads may share one. What was done before a done() happens before the
 // return of the wait() that it ends. May be used again, and destroyed as soon as wait() has
 // returned, even if the last done() has not.
+//
+// Nothing that it counts outlives it: if wait() has thrown gort::stopped, or go() that there is no memory, its destructor waits. So what the
+// fibers use is declared before it. To have them stopped then, too, there is task_group.
 class GORT_API wait_group {
  public:
+  // Counts nothing.
   constexpr wait_group() noexcept = default;
+  // Waits for the count to be zero; no stop request ends that. Not once no runtime is alive: nobody would come any more.
+  ~wait_group() {
+    if (!count_.is_zero()) [[unlikely]]
+      wait_at_the_end();
+  }
   wait_group(const wait_group&) = delete;
   wait_group& operator=(const wait_group&) = delete;
 
@@ -97,6 +106,7 @@ class GORT_API wait_group {
   };
 
   [[noreturn]] static void throw_no_such_count(std::ptrdiff_t added);
+  void wait_at_the_end() noexcept;
 
   detail::countdown count_{0};
 };

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/errors.hpp"
 #include "gort/fiber_local.hpp"
 #include "sync_fixture.hpp"
@@ -300,6 +301,42 @@ TEST_P(WaitGroup, MayBeDestroyedByTheWaiter) {
       two.join();
     }
   });
+}
+
+// What is counted may use what the owner had, also if its wait has thrown.
+TEST_P(WaitGroup, ItsEndWaits) {
+  in_fibers([] {
+    chan<int> go_on;
+    std::atomic<bool> left{false};
+    std::atomic<int> seen{0};
+    auto owner = spawn([&] {
+      int used = 7;
+      wait_group wg;
+      wg.go([&] {
+        for (int i = 0; i < 3; ++i) (void)go_on.recv();
+        seen = used;
+      });
+      try {
+        wg.wait();
+      } catch (const stopped&) {
+        left = true;
+        throw;
+      }
+    });
+    owner.request_stop();
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_FALSE(owner.done());
+      go_on.send(i);
+    }
+    owner.join();
+    EXPECT_TRUE(left);
+    EXPECT_EQ(seen, 7);
+  });
+}
+
+TEST(WaitGroupEnd, DoesNotWaitWhereNobodyWouldCome) {
+  wait_group wg;
+  wg.add(1);
 }
 
 }  // namespace
