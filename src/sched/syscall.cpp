@@ -48,15 +48,15 @@ M* reenter_from_blocking() noexcept {
     switch_to(m, m->cur, &m->g0, queue_after, nullptr);
     m = current_m();
   }
+  // D2: from here on it is a fiber like others, which may wait for ever.
+  if (std::exchange(m->cur->handed_off, false)) count(-1);
   return m;
 }
 
 void leave_blocking() noexcept {
   const M* const m = current_m();
   if (m == nullptr) return;  // FK1: in the child of a fork
-  if (!std::exchange(m->cur->handed_off, false)) return;
-  reenter_from_blocking();
-  count(-1);
+  if (m->cur->handed_off) reenter_from_blocking();
 }
 
 }  // namespace gort

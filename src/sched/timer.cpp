@@ -1,6 +1,7 @@
 #include "sched/timer.hpp"
 
 #include "base/mem.hpp"
+#include "sched/idle.hpp"
 #include "sched/netpoll_internal.hpp"
 #include "sched/sched.hpp"
 #include "sched/sysmon.hpp"
@@ -25,6 +26,15 @@ bool cancel_sleep(Wait* w) noexcept {
 
 bool commit_nothing(Wait*) noexcept {
   return true;
+}
+
+// For ever: no timer, which would look like somebody who comes (D2).
+WakeCause sleep_for_ever() noexcept {
+  Wait w;
+  w.cancel = [](Wait* wait) noexcept { return claim(*wait); };
+  w.commit = commit_nothing;
+  w.reason = WaitReason::sleep;
+  return park(w);
 }
 
 G* time_limit(Timer* t) noexcept {
@@ -59,6 +69,11 @@ void timer_add(P* p, Timer* t) noexcept {
   if (const M* m = current_m(); m == nullptr || m->p == nullptr) wake_sysmon();
 }
 
+void see_to_timers() noexcept {
+  // relaxed: a look; sysmon sees to what it has missed.
+  if (sched().poll_until_ns.load(std::memory_order_relaxed) == 0) wake_if_idle();
+}
+
 void timer_stop(const Visitor&, Timer* t) noexcept {
   if (runtime_alive()) TimerHeap::stop(t);  // U1
 }
@@ -72,12 +87,14 @@ void timer_forget(Timer* t) noexcept {
     }
   }
   if (after_fork) return;  // FK1: its heap is nobody's any more
-  // As no visitor, for whom the end of the runtime waits. acquire: pairs with the release in orphan_all().
+  // As no visitor, for whom the end of the runtime waits. acquire: pairs with the release in disarm_all().
   while (Mem::recheck(t->heap.load(std::memory_order_acquire) != nullptr)) os::osyield();
 }
 
 void orphan_timers(Sched& s) noexcept {
-  for (P& p : s.all_procs()) p.timers.orphan_all();
+  Timer* orphans = nullptr;
+  for (P& p : s.all_procs()) p.timers.disarm_all(orphans);
+  TimerHeap::end_orphans(orphans);
 }
 
 P* timer_home() noexcept {
@@ -88,6 +105,7 @@ P* timer_home() noexcept {
 
 WakeCause sleep_until_ns(int64_t when_ns) noexcept {
   if (current_fiber() == nullptr) return sleep_thread(when_ns);
+  if (when_ns == kNever) return sleep_for_ever();
   SleepWait w;
   w.cancel = cancel_sleep;
   w.commit = commit_nothing;

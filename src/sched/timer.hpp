@@ -13,6 +13,9 @@ class Visitor;
 // Arms t in P's heap, and wakes the poller if it would sleep too long (I6 in idle.cpp).
 void timer_add(P* p, Timer* t) noexcept;
 
+// By one who has armed a timer and does not go to sleep now: somebody idle sleeps for it, if there is no poller. With no lock held.
+void see_to_timers() noexcept;
+
 // Disarms, for a thread that may be foreign, also while no runtime is alive. A runtime that has
 // closed its door fires nothing any more; its heaps are not touched, since they are about to go,
 // and disarm what is left.

@@ -197,18 +197,30 @@ Timer* TimerHeap::take_any() noexcept {
   return t;
 }
 
-void TimerHeap::orphan_all() noexcept {
+void TimerHeap::disarm_all(Timer*& orphans) noexcept {
   while (Timer* t = take_any()) {
     const TimerOps* const ops = t->ops;
+    if (ops != nullptr && ops->orphan != nullptr) {
+      t->next = orphans;
+      orphans = t;
+    }
     // release: our last touch, unless it is ours to end. Timers of descriptors and of channels outlive the runtime; who
     // frees one afterwards has waited for this (timer_forget() in timer.cpp).
     t->heap.store(nullptr, std::memory_order_release);
-    if (ops != nullptr && ops->orphan != nullptr) ops->orphan(t);
+  }
+}
+
+void TimerHeap::end_orphans(Timer* orphans) noexcept {
+  while (Timer* t = orphans) {
+    orphans = t->next;
+    t->ops->orphan(t);
   }
 }
 
 TimerHeap::~TimerHeap() {
-  orphan_all();
+  Timer* orphans = nullptr;
+  disarm_all(orphans);
+  end_orphans(orphans);
   if (entries_ != nullptr) os::mem_unmap(entries_, capacity_ * sizeof(Entry));
 }
 

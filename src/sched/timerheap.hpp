@@ -50,7 +50,7 @@ struct Timer {
   Plain<bool> again = false;
   Atomic<TimerHeap*> heap{nullptr};  // T1
   Plain<uint32_t> index = 0;         // T1; kOutside: in the list beside the heap (T4)
-  Plain<Timer*> next = nullptr;      // of that list, under the heap's lock
+  Plain<Timer*> next = nullptr;      // of that list, under the heap's lock; at the end, of orphans
 };
 
 class TimerHeap {
@@ -90,8 +90,10 @@ class TimerHeap {
     }
   }
 
-  // Disarms all, at the end of the runtime, when nobody else uses the heap any more.
-  void orphan_all() noexcept;
+  // Disarms all, at the end of the runtime, when nobody else uses the heap any more. Those that are to be ended become part of the list.
+  void disarm_all(Timer*& orphans) noexcept;
+  // Once no heap of the runtime holds a timer: what a function owns may be another one.
+  static void end_orphans(Timer* orphans) noexcept;
 
   // The earliest deadline or kNever.
   [[nodiscard]] int64_t next_when() const noexcept {

@@ -298,8 +298,11 @@ bool alarm_reset(alarm* a, int64_t when_ns, int64_t period_ns) {
       arm(a, when_ns);
     }
   }
-  if (!at_once) return pending;
-  if (G* g = deliver(a); g != nullptr) ready(g);
+  if (at_once) {
+    if (G* g = deliver(a); g != nullptr) ready(g);
+  } else {
+    see_to_timers();
+  }
   return pending;
 }
 

@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "gort/barrier.hpp"
 #include "gort/blocking.hpp"
@@ -418,6 +419,47 @@ TEST_F(SettingsDeathTest, ProcsComeFromTheEnvironment) {
         _exit(from_env * 10 + from_options);
       },
       ExitedWithCode(32), "");
+}
+
+// D2: nobody comes.
+TEST_P(DeadlockDeathTest, ASleepForEverIsReported) {
+  EXPECT_EXIT(run(opts(),
+                  [] {
+                    give_up_after(20);
+                    sleep_until(std::chrono::steady_clock::time_point::max());
+                  }),
+              ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
+// D2: one that has a P again inside of blocking() is a fiber like others.
+TEST_P(DeadlockDeathTest, InsideBlockingIsReported) {
+  const auto wait_inside = [](auto and_then) {
+    give_up_after(20);
+    chan<int> never;
+    chan<int> once(1);
+    std::atomic<bool> over{false};
+    std::vector<task<void>> others;  // who want the P
+    for (int i = 0; i < 2 * procs(); ++i) {
+      others.push_back(spawn([&over] {
+        while (!over) yield();
+      }));
+    }
+    blocking([&] {
+      once.send(1);
+      std::thread([] {}).join();
+      (void)once.recv();
+      yield();
+      and_then();
+      over = true;
+      (void)never.recv();
+    });
+  };
+  EXPECT_EXIT(run(opts(), [&] { wait_inside([] {}); }), ExitedWithCode(kDeadlock),
+              "gort: deadlock");
+  EXPECT_EXIT(run(opts(), [&] { wait_inside([] { blocking([] { blocking([] {}); }); }); }),
+              ExitedWithCode(kDeadlock), "gort: deadlock");
+  EXPECT_EXIT(run(opts(), [&] { wait_inside([] { blocking([] { yield(); }); }); }),
+              ExitedWithCode(kDeadlock), "gort: deadlock");
 }
 
 }  // namespace

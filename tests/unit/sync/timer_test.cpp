@@ -7,16 +7,18 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "gort/blocking.hpp"
 #include "gort/chan.hpp"
 #include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
 #include "sched/chaos.hpp"
+#include "sched/lock.hpp"
 #include "sched/region.hpp"
 #include "sched/sched.hpp"
 #include "support/scheduler_test.hpp"
@@ -368,6 +370,60 @@ TEST_P(UserTimer, FireWhileEveryFiberComputes) {
     }
     EXPECT_TRUE(test::spin_until([&] { return left == 0 && t.channel().size() == 1; }));
   });
+}
+
+// A function that is still to come when the run ends may own other timers, and threads that do.
+TEST_P(UserTimer, PendingOnesMayOwnOthers) {
+  in_fibers([] {
+    for (int i = 0; i < 3; ++i) {
+      (void)after_func(2h, [t = timer(1h)] {});
+      (void)after_func(1h, [t = timer(2h)] {});
+      (void)after_func(1h, [c = after(1h)] {});
+      (void)after_func(1h, [t = ticker(1h), c = after(1ns)] {});
+      struct by_a_thread {
+        std::optional<timer> t{std::in_place, 1h};
+        by_a_thread() = default;
+        by_a_thread(by_a_thread&& o) noexcept : t(std::exchange(o.t, std::nullopt)) {}
+        ~by_a_thread() {
+          if (t) std::thread([this] { t.reset(); }).join();
+        }
+      };
+      (void)after_func(1h, [x = by_a_thread()] {});
+    }
+  });
+}
+
+// Its maker computes on, and another P is idle: an M is sent to sleep for it now, and not when sysmon next comes by, which may
+// be sooner now and then.
+TEST_P(UserTimer, IsSeenToWhileItsMakerComputes) {
+  if (GetParam() == 1) GTEST_SKIP() << "the maker has the only P";
+  constexpr int kTries = 20;
+  int seen_to = 0;
+  for (int i = 0; i < kTries; ++i) {
+    in_fibers([&] {
+      const auto nobody_polls = [] {
+        return sched().poll_until_ns.load(std::memory_order_relaxed) == 0;
+      };
+      const auto others_idle = [] {
+        return sched().idle_p_count.load(std::memory_order_relaxed) == procs() - 1;
+      };
+      const auto one_sleeps = [] {
+        const Region in;
+        const LockGuard guard(sched().lock);
+        return sched().idle_m_count > 0;
+      };
+      std::atomic<bool> ran{false};
+      go([&] { ran = true; });
+      ASSERT_TRUE(test::spin_until([&] { return ran.load(); }));  // so there is another M
+      ASSERT_TRUE(test::spin_until([&] {
+        return nobody_polls() && others_idle() && one_sleeps() &&
+               sched().spinning.load(std::memory_order_relaxed) == 0;
+      }));
+      const timer t(1h);
+      if (test::spin_until([&] { return !nobody_polls() || !others_idle(); }, 1ms)) ++seen_to;
+    });
+  }
+  EXPECT_GT(seen_to, kTries / 2);
 }
 
 }  // namespace
