@@ -8,6 +8,7 @@
 //       go of it. So once m_starting is 0, every M there will ever be is on the list all_m.
 //   X3  An M is freed when its thread has ended. Others may be about to touch it until they have woken it, and it
 //       does not end before.
+//   X4  Ps change hands no more: a P may still name the M that has held it last, which may be gone.
 //
 // Rejected: joining Ms as they end (each would need somebody who waits for it); detached threads that count
 // themselves out (the last steps of a thread come after the count, on a stack that is freed by then).

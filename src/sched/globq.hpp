@@ -79,6 +79,12 @@ class GlobalQueue {
     publish();
     return g;
   }
+  // The one that pop() would return, if that is bound to an M.
+  [[nodiscard]] G* pop_if_bound() noexcept {
+    const bool timely = !timely_.empty() && (list_.empty() || timely_streak_ < kTimelyMax);
+    const G* const g = timely ? timely_.front() : list_.front();
+    return g != nullptr && is_bound(*g) ? pop() : nullptr;
+  }
   // The first that is bound to an M (PR1 in preempt.hpp), or nullptr.
   [[nodiscard]] G* take_bound() noexcept {
     G* g = timely_.take_first(is_bound);

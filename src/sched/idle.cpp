@@ -134,11 +134,7 @@ M* some_sleeper(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
 // nobody comes by, so that goes to the global one. No other thread may be had before that fiber goes on: it may have been
 // interrupted where it holds malloc's lock, which the maker of threads waits for. Unlocks.
 void put_back(Sched& s, P* p) noexcept GORT_RELEASE(s.lock) {
-  // relaxed: who put it there had P before us; others only take.
-  if (G* const g = p->next.exchange(nullptr, std::memory_order_relaxed); g != nullptr) {
-    s.globq.push(g);
-  }
-  while (G* const g = p->runq.take()) s.globq.push(g);
+  spill(s, p);
   G* const bound = s.globq.take_bound();
   if (bound == nullptr) give_back_p(s, p);
   s.lock.unlock();

@@ -1,6 +1,7 @@
 #include "sched/preempt.hpp"
 
 #include <csignal>
+#include <utility>
 
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
@@ -30,14 +31,15 @@ void push_front(P* p, G* g) noexcept {
   if (old != nullptr) push_queue(p, old);
 }
 
-// The fiber that comes next, if it is bound, taken out of its queue. One that is not is put back, in front.
+// The fiber that comes next, if it is bound, taken out of its queue. One that is not is put back, in front, or stays in the global
+// queue, where other Ps come by.
 G* next_if_bound(Sched& s, P* p) noexcept {
-  G* g = take_next(p, UINT32_MAX);
+  G* const g = take_next(p, UINT32_MAX);
   if (g == nullptr) {
     LockGuard guard(s.lock);
-    g = s.globq.pop();
+    return s.globq.pop_if_bound();
   }
-  if (g == nullptr || g->bound_to != nullptr) return g;
+  if (g->bound_to != nullptr) return g;
   push_front(p, g);
   // An M on its way to sleep may have looked while the fiber was out. seq_cst: I1. unmodelled: who is passed over here
   // comes with the next tick.
@@ -80,7 +82,6 @@ Heir find_heir(Sched& s, P* p, G* bound) noexcept GORT_REQUIRES(s.lock) {
       heir.m->search = MSearch::no;
       return heir;
     }
-    if (s.no_thread) bound = s.globq.take_bound();
   }
   if (bound != nullptr) {
     p->counters.switches.add();
@@ -102,6 +103,7 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
     p->counters.preempts.add();
     p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
     m->p = nullptr;
+    p->lacked_heir = false;
     p->global_is_own = s.globq_size() == 0 && holds_fibers(*p);  // F6
     m->cur->bound_to = m;                                        // PR1
     set_state(m->cur, GState::runnable);
@@ -116,6 +118,9 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
     pull_here(heir.m);
     heir.m->note.wake();
   }
+  // An M may have looked while who comes next was out of its queue. seq_cst: I1. unmodelled: as in next_if_bound().
+  Mem::fence(std::memory_order_seq_cst);
+  wake_if_idle();
   return true;
 }
 
@@ -146,14 +151,19 @@ void sleep_for_p(M* m) noexcept {
   go_on_by(m, mine);
 }
 
-// No M is to be had for the fiber that comes next: another one comes to the front, tick by tick, since one of them may be
-// bound.
-void turn_queue(Sched& s, P* p) noexcept {
+// PR3: no M has come from one tick to the next, or none is to be had. A bound fiber, which has one, comes before its turn then;
+// who waited in P's own queue does so where other Ps come by. nullptr: there is none.
+G* bound_before_its_turn(Sched& s, P* p) noexcept {
+  G* bound = nullptr;
   {
     LockGuard guard(s.lock);
-    if (!s.no_thread) return;
+    if (!std::exchange(p->lacked_heir, true) && !s.no_thread) return nullptr;
+    spill(s, p);
+    bound = s.globq.take_bound();
   }
-  if (G* g = take_next(p, UINT32_MAX); g != nullptr) push_queue(p, g);
+  Mem::fence(std::memory_order_seq_cst);  // seq_cst: I1. unmodelled: as in next_if_bound()
+  wake_if_idle();
+  return bound;
 }
 
 // PR4. The fiber gives its P away, if anybody wants it, and sleeps until it has one again. Inside a region.
@@ -169,8 +179,8 @@ void give_way(M* m) noexcept {
   if (!bequeath(s, m, ladder_first ? timely_if_bound(s) : next_if_bound(s, p))) {
     if (p->countdown == 0) p->countdown = 1;  // the fiber goes on, to its next scheduling point
     request_spares();
-    turn_queue(s, p);
-    return;
+    G* const bound = bound_before_its_turn(s, p);
+    if (bound == nullptr || !bequeath(s, m, bound)) return;
   }
   sleep_for_p(m);
 }
@@ -231,6 +241,12 @@ bool slice_is_over(M* m, const P* p) noexcept {
   return false;
 }
 
+// F2: turns of half a slice, where the interval between ladders is still that of short ones.
+void look_at_others_soon(P* p) noexcept {
+  note_long_turn(p);
+  if (p->countdown > 1) p->countdown = 1;
+}
+
 // The slice will be over at the next tick. Whoever goes on then needs an M, which takes longer to come than to ask for.
 void ask_ahead(Sched& s, const P* p) noexcept {
   if (!others_wait(s, p) && p->timers.next_when() == kNever) return;
@@ -261,6 +277,7 @@ void preempt_tick(M* m) noexcept {
     } else if (slice_is_over(m, p)) {
       give_way(m);
     } else {
+      look_at_others_soon(p);
       ask_ahead(sched(), p);
     }
   }

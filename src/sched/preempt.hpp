@@ -11,8 +11,9 @@
 //   PR2  An M that sleeps for its fiber is on no idle list. One wake-up of its note is one P, in M::next_p: by
 //        whoever took its fiber out of a queue, which one does.
 //   PR3  A P is given away here only to an M that is there: one that sleeps for the fiber that comes next, or an idle
-//        one. There is none: the fiber goes on, and an idle one is asked for (request_spares). So whatever is held by
-//        fibers that were interrupted, each of them comes in turn.
+//        one. There is none: the fiber goes on, and an idle one is asked for (request_spares). If there is none at the next
+//        tick either, the first fiber that is bound comes before its turn: whoever makes threads may wait for what it holds. So
+//        whatever is held by fibers that were interrupted, each of them goes on some time.
 //   PR5  sysmon takes the P from an M whose fiber blocks its thread: it asks (M::retake), fences heavily, and looks at
 //        in_runtime; the M sets in_runtime, fences lightly, and looks at retake. So one sees the other: either the M
 //        is left alone, or it comes by settle_retake() before it uses its P, and they agree under Sched::lock. A fiber

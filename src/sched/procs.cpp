@@ -131,6 +131,8 @@ int set_procs_by_hand(int n) noexcept {
     LockGuard guard(s.lock);
     s.procs_follow = false;
     before = s.procs_limit.load(std::memory_order_relaxed);  // relaxed: under the lock
+    // X4 in exit.cpp. relaxed: under the lock.
+    if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) return before;
     if (n != before) set_limit(s, n);
   }
   look_for_takers(s);
@@ -146,6 +148,8 @@ void follow_machine() noexcept {
   const int n = std::clamp(os::getproccount(), 1, kMaxProcs);
   {
     LockGuard guard(s.lock);
+    // X4 in exit.cpp. relaxed: under the lock.
+    if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return;
     // Somebody may have set it since. relaxed: under the lock.
     if (Mem::recheck(!s.procs_follow) || n == s.procs_limit.load(std::memory_order_relaxed)) return;
     set_limit(s, n);
@@ -182,8 +186,16 @@ bool fits(Sched& s, P* p) noexcept {
   return true;
 }
 
+void spill(Sched& s, P* p) noexcept {
+  // relaxed: who put it there had P before us; others only take.
+  if (G* const g = p->next.exchange(nullptr, std::memory_order_relaxed); g != nullptr) {
+    s.globq.push(g);
+  }
+  while (G* const g = p->runq.take()) s.globq.push(g);
+}
+
 void rest(Sched& s, P* p) noexcept {
-  while (G* const g = take_next(p, UINT32_MAX)) s.globq.push(g);
+  spill(s, p);
   p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   p->use = PUse::resting;
   // relaxed, both: under the lock. With one left, it may be alone (RP3, RP5).

@@ -31,6 +31,8 @@ void look_for_takers(Sched& s) noexcept;
 
 // RP3, RP5: of a P in the caller's hands. False: it is to rest.
 [[nodiscard]] bool fits(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
+// What waits in its queue does so in the global one. I1 is the caller's.
+void spill(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
 // RP2: lays down a P in the caller's hands. Its fibers are in the global queue then: I1 is the caller's.
 void rest(Sched& s, P* p) noexcept GORT_REQUIRES(s.lock);
 

@@ -17,6 +17,9 @@ constexpr int64_t kNowAndThenNs = 1'000'000;
 constexpr int64_t kBlockedAloneNs = 10'000'000;
 // Slices behind which ticks do not come: the thread has no timer, or SIGURG is blocked there (then this does not help either).
 constexpr int64_t kNoTicksSlices = 3;
+// From sysmon's next look to about a slice.
+constexpr int64_t kKickGapMinNs = 100'000;
+constexpr int64_t kKickGapMaxNs = 10'000'000;
 
 // Takes down what the P is at. True: the same fiber as at the last look, or one that was interrupted before.
 bool same_fiber(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
@@ -26,6 +29,8 @@ bool same_fiber(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
     seen.turns = turns;
     seen.since_ns = now_ns;
     seen.asleep = false;
+    seen.next_kick_ns = 0;
+    seen.kick_gap_ns = 0;
   }
   // relaxed, both: a look.
   if (p.long_turns.load(std::memory_order_relaxed) != turns) return same;
@@ -77,6 +82,17 @@ void ask_to_yield(const P& p, const ProcWatch& seen, int64_t now_ns) noexcept {
 
 enum class Due : uint8_t { others_wait, time_has_come };
 
+// A kick may come to nothing: it merges with a tick, the thread has SIGURG blocked, no M is there to go on. The more have, the longer
+// until the next. True: look again soon.
+bool kick_again(P& p, ProcWatch& seen, int64_t now_ns) noexcept {
+  if (now_ns >= seen.next_kick_ns) {
+    if (!kick(&p, seen.turns)) return false;
+    seen.kick_gap_ns = std::clamp(2 * seen.kick_gap_ns, kKickGapMinNs, kKickGapMaxNs);
+    seen.next_kick_ns = now_ns + seen.kick_gap_ns;
+  }
+  return seen.kick_gap_ns < kKickGapMaxNs;
+}
+
 // WA1: others wait for this P. True: look again soon.
 bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept {
   switch (look_at_thread(p, seen, now_ns)) {
@@ -92,7 +108,7 @@ bool examine(Sched& s, P& p, ProcWatch& seen, Due due, int64_t now_ns) noexcept 
   }
   const int64_t limit = due == Due::time_has_come ? kWakeRunNs : patience_ns(s);
   if (now_ns - seen.since_ns < limit) return false;
-  return kick(&p, seen.turns);
+  return kick_again(p, seen, now_ns);
 }
 
 // Nobody waits for this P; but with it, all are idle, perhaps, and sysmon may sleep.
@@ -145,6 +161,8 @@ void kick_longest(Sched& s, Watch& w, int64_t now_ns) noexcept {
   int64_t since_ns = now_ns - kWakeRunNs;
   for (P& p : s.all_procs()) {
     const ProcWatch& seen = w.procs[p.id];
+    // relaxed: a look. One that rests has not moved for longest.
+    if (p.m.load(std::memory_order_relaxed) == nullptr) continue;
     if (seen.turns != p.turns() || seen.since_ns > since_ns) continue;
     since_ns = seen.since_ns;
     longest = &p;

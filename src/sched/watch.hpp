@@ -24,6 +24,9 @@ struct ProcWatch {
   int64_t since_ns = 0;  // when it was first seen with these turns
   bool asleep = false;   // its thread was, at the last look at it with these turns
   int64_t cpu_ns = 0;    // what it had used, where there is no /proc
+  // Of kicks with these turns: the next one, and how long after the last.
+  int64_t next_kick_ns = 0;
+  int64_t kick_gap_ns = 0;
 };
 
 struct Watch {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "gort/chan.hpp"
 #include "gort/mutex.hpp"
 #include "gort/net.hpp"
+#include "gort/run.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
 #include "support/burn.hpp"
@@ -177,6 +179,26 @@ TEST_P(ProcsStress, NoDeadlockIsSeen) {
     EXPECT_EQ(procs(), 1);
     EXPECT_EQ(stats().procs.size(), 1U);
   });
+}
+
+// X4: a thread that is none of the runtime's changes the number while runs begin and end.
+TEST(ProcsStressEnd, TheNumberChangesWhileRunsEnd) {
+  const test::StressClock clock;
+  std::thread changes([&clock] {
+    for (int n = 1; clock.running(); n = 3 - n) {
+      try {
+        (void)set_procs(n);
+      } catch (const std::logic_error&) {  // no runtime is alive just now
+      }
+    }
+  });
+  while (clock.running()) {
+    run(options{.procs = 4}, [] {
+      std::vector<task<void>> tasks;
+      for (int i = 0; i < 8; ++i) tasks.push_back(spawn([] { yield(); }));
+    });
+  }
+  changes.join();
 }
 
 }  // namespace

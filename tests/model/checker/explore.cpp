@@ -112,7 +112,10 @@ void Checker::run_once() {
   stale_left_ = options_.stale;
   spurious_left_ = options_.spurious;
   records_.clear();
-  for (Fiber& f : fibers_) f.state = State::absent;
+  for (Fiber& f : fibers_) {
+    f.state = State::absent;
+    f.left_out_since = 0;
+  }
   fiber_count_ = 0;
   memory_.begin([this](uint32_t n) { return choose(n); });
   start(program_);
@@ -159,6 +162,24 @@ struct Threads {
 };
 
 }  // namespace
+
+// A run that leaves a thread out for ever that could go on is none of a fair scheduler's: others that wait in loops in which they
+// change something would keep it from what they wait for.
+bool Checker::put_left_out_first(std::array<ThreadId, kMaxThreads>& possible, uint32_t count) {
+  constexpr uint32_t kLeftOutSteps = 500;
+  uint32_t longest = 0;
+  uint32_t since = steps_;
+  for (uint32_t i = 0; i < count; ++i) {
+    uint32_t& last = fibers_[possible[i]].left_out_since;
+    if (last == 0) last = steps_;
+    if (last >= since) continue;
+    since = last;
+    longest = i;
+  }
+  if (steps_ - since <= kLeftOutSteps) return false;
+  std::swap(possible[0], possible[longest]);
+  return true;
+}
 
 ThreadId Checker::pick_next() {
   if (++steps_ > options_.max_steps) fail("the run does not end");
@@ -211,23 +232,27 @@ ThreadId Checker::pick_next() {
       possible = awake;
     }
   }
-  // Whom time lets go on is no matter of importance: a thread that sleeps again and again would keep others from it.
+  const bool left_out = !preempts && put_left_out_first(possible.list, possible.count);
+  // Whom time lets go on is no matter of importance: who sleeps again and again would keep others from it.
   const uint32_t i = possible.size() == 1 ? 0
-                                          : take(possible.size(), usual_of(possible),
+                                          : take(possible.size(), left_out ? 0 : usual_of(possible),
                                                  only_spurious ? 1 : switch_one_in_);
   if (i >= possible.size())
     fail("the run cannot be replayed: the program has changed, or is not deterministic");
   const ThreadId next = possible[i];
   if (preempts && next != current_) --preemptions_left_;
+  fibers_[next].left_out_since = 0;
   if (only_spurious) fibers_[next].newest_only = true;
-  // Sleep sets: who was tried here before sleeps until something that it depends on happens.
-  uint32_t asleep = sleeping_;
-  for (uint32_t k = 0; k < i; ++k) asleep |= 1U << possible[k];
-  for (ThreadId t = 0; t < fiber_count_; ++t) {
-    if (t == next || dependent(fibers_[t].next, fibers_[next].next)) asleep &= ~(1U << t);
-  }
-  sleeping_ = asleep;
+  for (uint32_t k = 0; k < i; ++k) sleeping_ |= 1U << possible[k];
+  wake_dependent(next);
   return next;
+}
+
+// Sleep sets: who was tried before sleeps until something that it depends on happens.
+void Checker::wake_dependent(ThreadId next) {
+  for (ThreadId t = 0; t < fiber_count_; ++t) {
+    if (t == next || dependent(fibers_[t].next, fibers_[next].next)) sleeping_ &= ~(1U << t);
+  }
 }
 
 }  // namespace model

@@ -33,10 +33,11 @@ struct Fiber {
   std::function<void()> body;
 
   State state = State::absent;
-  Step next;                  // what it does when it goes on
-  uint64_t seen_changes = 0;  // paused: goes on when there are more
-  bool newest_only = false;   // went on from a pause because nobody else could
-  bool stuck = false;         // paused again after that, with nothing changed
+  Step next;                    // what it does when it goes on
+  uint64_t seen_changes = 0;    // paused: goes on when there are more
+  bool newest_only = false;     // went on from a pause because nobody else could
+  bool stuck = false;           // paused again after that, with nothing changed
+  uint32_t left_out_since = 0;  // a step; 0: it has gone on since
   LocationId asleep_on = 0;
   bool has_limit = false;
   bool woken = false;
@@ -107,6 +108,9 @@ class Checker {
   void switch_fibers(gort::Context& from, gort::SanitizerState& from_s, gort::Context& to,
                      gort::SanitizerState& to_s, gort::SwitchKind kind);
   ThreadId pick_next();
+  void wake_dependent(ThreadId next);
+  // True: the first one was left out for long.
+  bool put_left_out_first(std::array<ThreadId, kMaxThreads>& possible, uint32_t count);
   static EhGlobals& eh() { return *reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals()); }
   bool can_go_on(ThreadId t) const;
   void begin_waiting(Fiber& f);

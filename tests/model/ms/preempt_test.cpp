@@ -400,6 +400,31 @@ void blocked_before_a_bound() {
   world.finish();
 }
 
+// PR3: nobody makes threads, since he waits for what the first in line holds; the one that computes has an unbound one in its queue.
+// Tick by tick, it comes to who is bound.
+void computes_before_a_bound() {
+  MsWorld world(1);
+  switch_on();
+  bool b_began = false;
+  bool a_went_on = false;
+  MsFiber c(program([] {}));
+  MsFiber b(program([&] {
+    b_began = true;
+    make_ready(c);
+    while (!a_went_on) ticks();
+  }));
+  MsFiber a(program([&] {
+    make_ready(b);
+    while (!b_began) ticks();
+    a_went_on = true;
+  }));
+  world.put(0, a);
+  world.start();
+  world.add_spare();
+  for (MsFiber* f : {&a, &b, &c}) f->join();
+  world.finish();
+}
+
 // D2: a fiber whose P was taken will be back: no deadlock.
 void blocked_is_no_deadlock() {
   MsWorld world(1);
@@ -461,6 +486,9 @@ TEST(PreemptModel, Blocked) {
 TEST(PreemptModel, BlockedBeforeABound) {
   expect_right_at_random(blocked_before_a_bound, 10'000);
 }
+TEST(PreemptModel, ComputesBeforeABound) {
+  expect_right_at_random(computes_before_a_bound, 10'000);
+}
 TEST(PreemptModel, BlockedIsNoDeadlock) {
   expect_right_so_far(blocked_is_no_deadlock, 10'000);
 }
@@ -470,7 +498,7 @@ TEST(PreemptModel, Mutants) {
   for (const auto& p :
        {gives_way, take_turns, found_elsewhere, kicked, given_to_the_poller, asks_for_a_spare,
         gives_way_late, retaken, retaken_at_once, put_back_and_stolen, blocked,
-        blocked_before_a_bound, blocked_is_no_deadlock}) {
+        blocked_before_a_bound, computes_before_a_bound, blocked_is_no_deadlock}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
   programs.push_back({{.random_runs = 100'000}, put_back_and_stolen});
