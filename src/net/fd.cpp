@@ -332,7 +332,7 @@ bool Fd::is_open() const noexcept {
 }
 
 void Fd::close() noexcept {
-  const Region in;
+  Region in;
   owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: FD4, the handle keeps us alive now
   // relaxed: it only decides who evicts; those under way hear of it by locks and wake-ups.
   const uint64_t before = word_.fetch_or(kClosing, std::memory_order_relaxed);
@@ -352,6 +352,7 @@ void Fd::close() noexcept {
     drop_ref();
   }
   wait_until_gone();
+  in.leave();  // RG4
   // acq_rel: the last owner's delete comes after everybody's last access.
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }

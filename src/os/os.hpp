@@ -274,6 +274,9 @@ void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its ow
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as
 // start() has begun, even before newosproc() has returned to the creator; not by the thread itself.
 void mdestroy(mOS& os) noexcept;
+// True if the thread has ended in the kernel, so that mdestroy() does not wait. False may be old, or about another thread that has its
+// number now. Behind minit().
+[[nodiscard]] bool has_ended(const mOS& os) noexcept;
 ThreadBackend thread_backend() noexcept;       // what newosproc uses; none before the first use
 const char* thread_backend_reason() noexcept;  // why, in one line, for stats() and error messages
 // Learns and checks the back end now. `forced`: "clone", "pthread" or empty. False with *error set

@@ -544,6 +544,10 @@ void netpoll(int64_t wait_ns, int64_t now_ns, GList& out) noexcept {
   if (now_ns != 0) poller->last_ns.store(now_ns, std::memory_order_relaxed);  // relaxed: a hint
   const int n = os::epoll_wait(poller->epfd, events, wait_ns);
   chaos_point(ChaosPoint::poll_events);
+  // The poller would go round and round.
+  if (n < 0 && n != -EINTR) {
+    fatal_value("P6: the descriptor of the poller is not to be polled", n, __FILE__, __LINE__);
+  }
   const auto wake = [&out](Direction& d) {
     if (G* g = unblock(d, kReady, WakeCause::notified)) out.push_back(g);
   };

@@ -17,6 +17,11 @@ constexpr size_t kStackBytes = 128 * 1024;
 constexpr int kSpares = 2;
 constexpr int64_t kRetireNs = 5'000'000'000;
 
+void link_to(M*& list, M* m) noexcept {
+  m->retired_link = list;
+  list = m;
+}
+
 // The idle Ms that have been idle for longest, without the thread that called run().
 M* longest_idle(const Sched& s) noexcept GORT_REQUIRES(s.lock) {
   M* found = nullptr;
@@ -42,28 +47,10 @@ M* take_idle_ones(Sched& s) noexcept GORT_REQUIRES(s.lock) {
     M* const m = longest_idle(s);
     if (m == nullptr) break;
     delist(s, m);
-    m->retired_link = taken;
-    taken = m;
+    link_to(taken, m);
     ++s.m_gone;
   }
   return taken;
-}
-
-// SP3.
-void reap(Sched& s) noexcept {
-  for (;;) {
-    M* m;
-    {
-      LockGuard guard(s.lock);
-      m = s.retiring;
-      if (m == nullptr) return;
-      s.retiring = m->retired_link;
-    }
-    os::mdestroy(m->os);
-    LockGuard guard(s.lock);
-    m->retired_link = s.retired;
-    s.retired = m;
-  }
 }
 
 bool one_is_missing(Sched& s) noexcept {
@@ -75,18 +62,55 @@ bool one_is_missing(Sched& s) noexcept {
   return true;
 }
 
+// As long as threads are about to end. None says when it is done.
+class Pauses {
+ public:
+  void sleep(Sched& s, Left left) noexcept {
+    if (left == Left::none) {
+      next_ns_ = kFirstNs;
+      return s.spares_note.sleep();
+    }
+    if (!s.spares_note.sleep_for(next_ns_)) next_ns_ = std::min(2 * next_ns_, kLastNs);
+  }
+
+ private:
+  static constexpr int64_t kFirstNs = 1'000'000;
+  static constexpr int64_t kLastNs = 1'000'000'000;
+  int64_t next_ns_ = kFirstNs;
+};
+
 void spares_main(void*) noexcept {
   Sched& s = sched();
   os::minit(s.spares_os);
+  Pauses pauses;
+  Left left = Left::none;
   for (;;) {
-    s.spares_note.sleep();
+    pauses.sleep(s, left);
     if (s.spares_over.load(std::memory_order_relaxed)) return;  // relaxed: behind the note
-    reap(s);
     if (one_is_missing(s)) start_spare_m();
+    left = reap(s);
   }
 }
 
 }  // namespace
+
+Left reap(Sched& s) noexcept {
+  M* leaving;
+  {
+    LockGuard guard(s.lock);
+    leaving = std::exchange(s.retiring, nullptr);
+  }
+  Left left = Left::none;
+  while (M* const m = leaving) {
+    leaving = m->retired_link;
+    const bool ended = os::has_ended(m->os);
+    if (ended) os::mdestroy(m->os);
+    LockGuard guard(s.lock);
+    link_to(ended ? s.retired : s.retiring, m);
+    if (!ended) left = Left::some;
+  }
+  return left;
+}
 
 void request_spare() noexcept {
   sched().spares_note.wake();
@@ -120,8 +144,7 @@ bool retire_spares(int64_t now_ns) noexcept {
     M* const next = leaving->retired_link;
     {
       LockGuard guard(s.lock);
-      leaving->retired_link = s.retiring;
-      s.retiring = leaving;
+      link_to(s.retiring, leaving);
     }
     leaving->note.wake();  // without a P: it leaves its loop
     leaving = next;
@@ -135,9 +158,7 @@ void retire_m(M* m) noexcept {
   {
     LockGuard guard(s.lock);
     ++s.m_gone;
-    if (s.tick_ns == 0) return;  // nobody waits for it before the runtime does (X3 in exit.cpp)
-    m->retired_link = s.retiring;
-    s.retiring = m;
+    link_to(s.retiring, m);
   }
   s.spares_note.wake();
 }

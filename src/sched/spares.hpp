@@ -7,7 +7,9 @@
 //        it could not be had (I8 in idle.cpp) and the next who needs one asks again. One comes at a time.
 //   SP2  An M ends if it has been idle all the time between two looks of sysmon, kRetireNs apart, and there are more Ms
 //        than Ps. Its record stays, for those who still hold a pointer to it (P::m), and serves the next that is made.
-//   SP3  Only the thread of this file waits for the ends of such Ms, and it has ended when the runtime joins the others.
+//   SP3  An M that leaves is given back by the thread of this file, which has ended when the runtime joins the others; without ticks there is
+//        none, and who makes the next M sees to it. Neither waits for an end: behind an M's last step come destructors of the program's
+//        thread_locals, which may wait for what needs an M.
 //
 // Rejected: sysmon makes them (a program's fiber may be interrupted while it holds malloc's lock, and get its turn only by
 // sysmon); a fixed pool from the start (most programs need none).
@@ -25,6 +27,10 @@ void request_spares() noexcept;
 
 // Whether there are fewer idle Ms than kSpares.
 [[nodiscard]] bool spares_short(const Sched& s) noexcept GORT_REQUIRES(s.lock);
+
+// SP3. On which of those that leave the thread is still about to end.
+enum class Left : uint8_t { none, some };
+Left reap(Sched& s) noexcept;
 
 // SP2. By sysmon, at each of its looks. True: there is still something to retire later.
 [[nodiscard]] bool retire_spares(int64_t now_ns) noexcept;

@@ -93,6 +93,7 @@ MayStart begin_start(Sched& s, int64_t now_ns, M** m, int* id) noexcept {
 
 bool make_m(P* p, MSearch search) noexcept {
   Sched& s = sched();
+  if (s.tick_ns == 0) (void)reap(s);  // SP3
   const int64_t begin_ns = os::nanotime();
   M* m = nullptr;
   int id = 0;

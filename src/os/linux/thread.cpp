@@ -183,6 +183,12 @@ void mdestroy(mOS& os) noexcept {
   os.backend = ThreadBackend::none;
 }
 
+bool has_ended(const mOS& os) noexcept {
+  // relaxed: a number; who asks knows that minit() has come by.
+  const int tid = os.tid.load(std::memory_order_relaxed);
+  return tid == 0 || tgkill(tid, 0) == -ESRCH;
+}
+
 // Not by listing /proc/self/task: a thread that ends while the kernel stands at it ends the list, and those behind it
 // are missing (seen 300 times in 10 million lists beside threads that come and go). This number is kept under a lock.
 int count_threads() noexcept {

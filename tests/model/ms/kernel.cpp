@@ -204,6 +204,9 @@ void minit(mOS& os) noexcept {
   os.tid.store(1, std::memory_order_relaxed);  // any number
   if (&os == &sched().sysmon_os) sysmon_thread = model::this_thread();
 }
+bool has_ended(const mOS&) noexcept {
+  return true;  // mdestroy() waits
+}
 void mdestroy(mOS& os) noexcept {
   MsWorld::join_thread(os.mapping_bytes);
   --threads_there;
