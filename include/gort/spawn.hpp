@@ -100,7 +100,7 @@ struct go_payload {
     } catch (const stopped&) {
       // Asked to stop, and it did.
     } catch (...) {
-      fiber_uncaught();
+      fiber_uncaught(g);
     }
   }
   static void entry(void* p) noexcept {
@@ -177,7 +177,7 @@ struct task_payload : task_state<T> {
       // release: of this and detach() the later one reports; detach() reads the result for that.
       // unmodelled: what follows ends the process.
       if (self->marks.fetch_or(self->threw, std::memory_order_release) & self->detached) {
-        fiber_uncaught();
+        fiber_uncaught(self->g);
       }
     }
     self->bound.reset();
@@ -270,7 +270,7 @@ class [[nodiscard]] task {
       try {
         std::rethrow_exception(std::get<2>(state_->result));
       } catch (...) {
-        detail::fiber_uncaught();
+        detail::fiber_uncaught(g_);
       }
     }
     release();

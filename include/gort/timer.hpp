@@ -222,12 +222,13 @@ func_timer func_timer_make(int64_t when_ns, F&& f) {
   using function = std::decay_t<F>;
   static_assert(std::is_invocable_v<function&>, "gort::after_func: f is called without arguments");
   constexpr auto call = [](void* room) noexcept {
+    G* const g = this_g();
     try {
       (void)(*static_cast<function*>(room))();
     } catch (const stopped&) {
       // Asked to stop, and it did.
     } catch (...) {
-      fiber_uncaught();
+      fiber_uncaught(g);
     }
   };
   constexpr auto destroy = [](void* room) noexcept { static_cast<function*>(room)->~function(); };

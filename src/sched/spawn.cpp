@@ -448,6 +448,9 @@ void fiber_release(G* g) noexcept {
   // acquire: what the end did. modelled in SpawnModel.
   if (!g->joiner.compare_exchange_strong(none, join_never(), std::memory_order_release,
                                          std::memory_order_acquire)) {
+    if (none != join_done()) {
+      fatal("a task is detached while somebody joins it", __FILE__, __LINE__);
+    }
     g->payload_destroy(g->payload);
   }
   const Region in;
@@ -462,12 +465,11 @@ std::stop_token fiber_stop_token(G* g) {
   return token_of(g);
 }
 
-void fiber_uncaught() noexcept {
-  const G* g = current_fiber();
-  std::fprintf(stderr, "gort: fatal: an exception left fiber %llu%s%s%s",
-               static_cast<unsigned long long>(g != nullptr ? g->id : 0),
-               g != nullptr && g->name[0] != '\0' ? " \"" : "", g != nullptr ? g->name : "",
-               g != nullptr && g->name[0] != '\0' ? "\"" : "");
+void fiber_uncaught(const G* g) noexcept {
+  const char* const quote = g->name[0] != '\0' ? "\"" : "";
+  std::fprintf(stderr, "gort: fatal: an exception left fiber %llu%s%s%s%s",
+               static_cast<unsigned long long>(g->id), *quote != '\0' ? " " : "", quote, g->name,
+               quote);
   try {
     throw;
   } catch (const std::exception& e) {

@@ -65,8 +65,8 @@ class GORT_API stop_shield {
   G* g_;  // nullptr: nothing would be delivered anyway
 };
 
-// An exception left a detached fiber: report and end the process, as std::thread does.
-[[noreturn]] GORT_API void fiber_uncaught() noexcept;
+// In a handler of the exception that left the fiber, which nobody joins: report and end the process, as std::thread does.
+[[noreturn]] GORT_API void fiber_uncaught(const G* g) noexcept;
 
 // Payloads bigger than this live on the heap, so that small stacks keep room to run.
 inline constexpr size_t payload_bytes_max = 2048;
