@@ -75,9 +75,13 @@ void sleep_until_ns(int64_t steady_ns) {
   if (gort::sleep_until_ns(steady_ns) == WakeCause::stopped) deliver_stop();
 }
 
+void fiber_function_ended(G* g) noexcept {
+  if (g->stop_state == StopState::open) g->stop_state = StopState::over;
+}
+
 bool stop_may_come() noexcept {
   const G* g = current_fiber();
-  return g != nullptr && g->stop_state == StopState::open;
+  return g != nullptr && g->stop_state != StopState::delivered;
 }
 
 void deliver_due_stop() {

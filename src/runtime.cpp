@@ -17,6 +17,7 @@
 
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
+#include "gort/fiber_local.hpp"
 #include "gort/run.hpp"
 #include "gort/stats.hpp"
 #include "os/os.hpp"
@@ -288,6 +289,8 @@ struct MainCall {
   static void entry(void* p) noexcept {
     auto* self = *static_cast<MainCall**>(p);
     self->fn(self->arg);
+    if (after_fork) fatal_after_fork();  // FK1
+    detail::end_locals();  // what they wait for in their ends is not asked to stop yet
     stop_all();
   }
 };

@@ -9,7 +9,8 @@
 
 namespace gort {
 
-// Thrown by a cancellable wait of a fiber that has been asked to stop, once in the fiber's life.
+// Thrown by a cancellable wait of a fiber that has been asked to stop, once in the fiber's life. Not while the fiber unwinds, nor
+// once its function has ended: then destructors wait, of what the function was made of, of its result and of fiber_locals.
 // Not derived from std::exception, so that `catch (const std::exception&)` does not swallow it. Let
 // it pass: a task that ends by it counts as finished.
 class GORT_API stopped {};

@@ -53,7 +53,7 @@ GORT_API void end_locals() noexcept;
 }  // namespace detail
 
 // Each fiber gets a T of its own, made when it first asks for it and destroyed at the fiber's end: on the fiber, behind its function,
-// before a join() returns. Those of one fiber are destroyed in the opposite order of their making; a destructor that asks
+// before a join() returns, and before the end of the main fiber asks the others to stop. Those of one fiber are destroyed in the opposite order of their making; a destructor that asks
 // for a value that is gone makes another one, which is destroyed, too. On an ordinary thread it is the thread's own, and ends with it.
 //
 // Access takes a few nanoseconds and no lock. Any number of fibers may use one fiber_local. Its own end destroys the T of the fiber that

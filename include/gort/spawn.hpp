@@ -43,6 +43,7 @@ struct bound {
   explicit bound(A&&... a) : parts(std::forward<A>(a)...) {}
 
   decltype(auto) call(G* g) {
+    const function_end end{g};
     return std::apply(
         [g](F& f, Args&... args) -> decltype(auto) {
           if constexpr (wants_token) {

@@ -223,8 +223,12 @@ func_timer func_timer_make(int64_t when_ns, F&& f) {
   static_assert(std::is_invocable_v<function&>, "gort::after_func: f is called without arguments");
   constexpr auto call = [](void* room) noexcept {
     G* const g = this_g();
+    const auto to_its_end = [g](function& f) -> decltype(auto) {
+      const function_end end{g};
+      return f();
+    };
     try {
-      (void)(*static_cast<function*>(room))();
+      (void)to_its_end(*static_cast<function*>(room));
     } catch (const stopped&) {
       // Asked to stop, and it did.
     } catch (...) {

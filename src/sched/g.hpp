@@ -79,8 +79,8 @@ struct StopRecord {
   StopRecord* link = nullptr;
 };
 
-// A stop request reaches a fiber once in its life (api.md).
-enum class StopState : uint8_t { open, delivered };
+// A stop request reaches a fiber once in its life (api.md), and not once its function has ended: over.
+enum class StopState : uint8_t { open, delivered, over };
 
 inline constexpr size_t kNameBytes = 32;
 

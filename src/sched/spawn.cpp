@@ -196,7 +196,8 @@ void end_joinable(G* g) noexcept {
   Wait* w = g->joiner.exchange(join_done(), std::memory_order_acq_rel);
   if (w == join_never()) {
     leave_region();
-    g->payload_destroy(g->payload);  // B5
+    g->payload_destroy(g->payload);              // B5
+    if (g->locals != nullptr) end_locals_of(g);  // which that has made
     enter_region();
   } else if (w != nullptr) {
     ready(w->g);

@@ -47,7 +47,7 @@ GORT_API std::stop_token fiber_stop_token(G* g);
 // The current fiber; nullptr outside.
 GORT_API G* this_g() noexcept;
 
-// True on a fiber that no stop request has been delivered to.
+// True on a fiber that no stop request has been delivered to: it may yet be thrown, or handed on.
 GORT_API bool stop_may_come() noexcept;
 // Throws gort::stopped if the fiber has a request that no wait has delivered.
 GORT_API void deliver_due_stop();
@@ -63,6 +63,14 @@ class GORT_API stop_shield {
 
  private:
   G* g_;  // nullptr: nothing would be delivered anyway
+};
+
+// The current fiber's function has returned or thrown: from here on destructors run, which no stop request makes throw.
+GORT_API void fiber_function_ended(G* g) noexcept;
+// Says so at the end of the call, before what it returned is let go of.
+struct function_end {
+  G* g;
+  ~function_end() { fiber_function_ended(g); }
 };
 
 // In a handler of the exception that left the fiber, which nobody joins: report and end the process, as std::thread does.
