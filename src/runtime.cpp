@@ -166,8 +166,11 @@ void choose_threads() {
   }
 }
 
+uint64_t next_gid = 1;  // of the runtime to come; protected by `runtime_taken`
+
 // The last of a runtime: no thread of it is left.
 void release(Sched& s) noexcept {
+  next_gid = s.next_gid.load(std::memory_order_relaxed);  // relaxed: as it says above
   destroy_pools(s);
   netpoll_fini(s);
   fini_procs(s);
@@ -208,6 +211,7 @@ void start_sched(const options& wish) {
     const options o = complete(wish);
     choose_threads();
     auto s = std::make_unique<Sched>();
+    s->next_gid.store(next_gid, std::memory_order_relaxed);  // relaxed: nobody knows it yet
     s->max_threads = o.max_threads;
     s->stack_bytes = o.stack_size;
     s->tick_ns = std::chrono::nanoseconds(o.slice).count() / kTicksPerSlice;

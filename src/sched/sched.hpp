@@ -99,8 +99,8 @@ struct Sched {
   Poller* poller = nullptr;
   StackPool* stacks = nullptr;  // the default size's
   Atomic<StackPool*> pools[kStackClasses] = {};
-  Atomic<uint64_t> next_gid{1};
-  Atomic<int> main_runs{0};  // run() calls under way: a deadlock concerns them
+  Atomic<uint64_t> next_gid{1};  // runtime.cpp begins where the runtime before has ended
+  Atomic<int> main_runs{0};      // run() calls under way: a deadlock concerns them
 
   // Written under the lock, read by count_fibers() without it (B4 in census.hpp).
   Counter foreign_ended;    // of those, never started

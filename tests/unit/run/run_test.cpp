@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -296,6 +297,21 @@ TEST(RunOptions, FromEnvIsComplete) {
   EXPECT_GE(o.procs, 1);
   EXPECT_GE(o.stack_size, size_t{16} << 10);
   EXPECT_GE(o.max_threads, 1);
+}
+
+TEST(Runs, FollowEachOtherWithFibersOfOtherNumbers) {
+  uint64_t last = 0;
+  for (int i = 0; i < 3; ++i) {
+    uint64_t main_fiber = 0;
+    uint64_t second = 0;
+    run(options{.procs = 1}, [&] {
+      main_fiber = this_fiber::id();
+      second = spawn([] { return this_fiber::id(); }).get();
+    });
+    EXPECT_GT(main_fiber, last);
+    EXPECT_GT(second, main_fiber);
+    last = second;
+  }
 }
 
 TEST(RunOptions, NothingWorksWithoutARuntime) {
