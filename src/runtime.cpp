@@ -267,9 +267,8 @@ void end_sched() noexcept {
   release(s);
 }
 
-// The calling thread becomes an M with a P.
-M* enter_main_m(Sched& s) {
-  M* m = new M;
+// The calling thread becomes this M, with a P.
+void enter_main_m(Sched& s, M* m) noexcept {
   m->os.tick_ns = s.tick_ns;
   m->os.tick_source = s.tick_source;
   // No signal stack: no ticks, no word about an overflow.
@@ -284,7 +283,6 @@ M* enter_main_m(Sched& s) {
     s.main_m = m;
   }
   if (try_take_idle_p(m) == nullptr) fatal("I5: no idle P at the start", __FILE__, __LINE__);
-  return m;
 }
 
 struct MainCall {
@@ -310,10 +308,12 @@ namespace detail {
 void run_runtime(const options& o, void (*main_fn)(void*), void* arg) {
   refuse_after_fork();
   if (current_m() != nullptr) throw std::logic_error("gort: run() inside a fiber");
+  auto main_m = std::make_unique<M>();  // before there is what a failure would leave behind
   start_sched(o);
   Sched& s = sched();
   s.main_runs.store(1, std::memory_order_relaxed);  // relaxed: nobody looks before the first fiber
-  M* m = enter_main_m(s);
+  M* m = main_m.release();
+  enter_main_m(s, m);
   MainCall call{main_fn, arg};
   const attrs named{.name = "main"};
   const new_fiber f = [&] {

@@ -15,4 +15,14 @@ namespace gort::test {
 // Calls of free() inside a region so far, by fibers and on the way from one to the next.
 [[nodiscard]] uint64_t frees_in_regions() noexcept;
 
+// While it lives, of the process's allocations `how_many` fail, behind the first `but` ones. Not where allocations() says nothing.
+class NoMemory {
+ public:
+  NoMemory(int64_t but, int64_t how_many) noexcept;
+  ~NoMemory();
+  NoMemory(const NoMemory&) = delete;
+  NoMemory& operator=(const NoMemory&) = delete;
+  [[nodiscard]] static bool has_failed() noexcept;  // one of them, since the last was made
+};
+
 }  // namespace gort::test

@@ -15,4 +15,10 @@ uint64_t allocations_in_regions() noexcept {
   return 0;
 }
 
+NoMemory::NoMemory(int64_t /*but*/, int64_t /*how_many*/) noexcept {}
+NoMemory::~NoMemory() = default;
+bool NoMemory::has_failed() noexcept {
+  return false;
+}
+
 }  // namespace gort::test
