@@ -35,7 +35,7 @@ class GORT_API task_group {
   // Without tasks.
   task_group() noexcept : unwinding_(std::uncaught_exceptions()) {}
   // Waits for all tasks, whatever happens; while an exception passes by it asks them to stop first. A failure that nobody
-  // has joined is dropped.
+  // has joined is dropped. Not in a task of the group ("gort: fatal").
   ~task_group();
   task_group(const task_group&) = delete;
   task_group& operator=(const task_group&) = delete;
@@ -126,6 +126,7 @@ class GORT_API task_group {
 
   void enter();
   void leave() noexcept;
+  [[nodiscard]] bool runs_here();
   bool join_until_ns(int64_t until_ns);
   struct ended {
     bool all;

@@ -14,6 +14,7 @@
 
 #include <system_error>
 
+#include "base/check.hpp"
 #include "gort/fiber.hpp"
 #include "gort/fiber_local.hpp"
 #include "sched/timer.hpp"
@@ -80,14 +81,19 @@ task_group::ended task_group::wait_until_ns(int64_t until_ns) {
   return {.all = all, .waited = true};
 }
 
+bool task_group::runs_here() {
+  const G* const me = detail::this_g();
+  if (me == nullptr) return false;
+  const std::lock_guard guard(lock_);
+  const member* m = first_;
+  while (m != nullptr && m->g_ != me) m = m->next_;
+  return m != nullptr;
+}
+
 bool task_group::join_until_ns(int64_t until_ns) {
-  if (const G* me = detail::this_g(); me != nullptr) {
-    const std::lock_guard guard(lock_);
-    for (const member* m = first_; m != nullptr; m = m->next_) {
-      if (m->g_ != me) continue;
-      throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
-                              "gort: a task can not join its own group");
-    }
+  if (runs_here()) {
+    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                            "gort: a task can not join its own group");
   }
   const ended end = wait_until_ns(until_ns);
   if (end.all) {
@@ -104,6 +110,9 @@ bool task_group::join_until_ns(int64_t until_ns) {
 
 task_group::~task_group() {
   if (std::uncaught_exceptions() > unwinding_) request_stop();
+  if (runs_here()) {
+    fatal("a task_group is destroyed by one of its own tasks", __FILE__, __LINE__);
+  }
   (void)wait_until_ns(INT64_MAX);
 }
 

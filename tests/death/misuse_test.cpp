@@ -24,6 +24,16 @@ class MisuseDeathTest : public testing::Test {
   MisuseDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
+TEST_F(MisuseDeathTest, ATaskDestroysItsGroup) {
+  EXPECT_EXIT(run([] {
+                auto* g = new task_group;
+                g->spawn([g] { delete g; });
+                for (;;) yield();
+              }),
+              KilledBySignal(SIGABRT),
+              "gort: fatal: a task_group is destroyed by one of its own tasks");
+}
+
 TEST_F(MisuseDeathTest, ALateDetachNamesTheFiberThatThrew) {
   EXPECT_EXIT(run([] {
                 auto t = spawn(attrs{.name = "thrower"}, [] { throw std::runtime_error("late"); });
