@@ -32,10 +32,11 @@ namespace gort {
 // at once; one of them joins.
 class GORT_API task_group {
  public:
-  // Without tasks.
-  task_group() noexcept : unwinding_(std::uncaught_exceptions()) {}
+  // Without tasks. Throws std::bad_alloc.
+  task_group() : unwinding_(std::uncaught_exceptions()) {}
   // Waits for all tasks, whatever happens; while an exception passes by it asks them to stop first. A failure that nobody
-  // has joined is dropped. Not in a task of the group ("gort: fatal").
+  // has joined is dropped. Where no memory is left, a request to stop who waits here is not handed on. Not in a task of the group
+  // ("gort: fatal").
   ~task_group();
   task_group(const task_group&) = delete;
   task_group& operator=(const task_group&) = delete;
@@ -53,7 +54,8 @@ class GORT_API task_group {
 
   // Waits until no task is left, then throws the first failure since the last join(). A request to stop the caller is handed on to the
   // tasks; if it had to wait, and none has failed, join() then throws gort::stopped, as every cancellable wait. What the tasks have
-  // done happens before its return. Throws std::system_error (resource_deadlock_would_occur) in a task of the group.
+  // done happens before its return. Throws std::system_error (resource_deadlock_would_occur) in a task of the group, and in a fiber
+  // std::bad_alloc, before it waits.
   void join() { (void)join_until_ns(INT64_MAX); }
   // The same up to a limit. False: some are left by then, whatever has failed, and may be joined again. A limit that has passed only asks.
   template <class Rep, class Period>
@@ -133,6 +135,7 @@ class GORT_API task_group {
     bool waited;  // whether it had to wait
   };
   ended wait_until_ns(int64_t until_ns);
+  bool none_left_until_ns(int64_t until_ns);
 
   const int unwinding_;
   std::stop_source stop_;

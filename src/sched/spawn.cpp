@@ -466,6 +466,10 @@ std::stop_token fiber_stop_token(G* g) {
   return token_of(g);
 }
 
+bool fiber_stop_requested(const G* g) noexcept {
+  return g->stop_requested.load(std::memory_order_relaxed);  // relaxed: as in token_of()
+}
+
 void fiber_uncaught(const G* g) noexcept {
   const char* const quote = g->name[0] != '\0' ? "\"" : "";
   std::fprintf(stderr, "gort: fatal: an exception left fiber %llu%s%s%s%s",

@@ -12,6 +12,7 @@
 // Rejected: a list of task handles (grows with every task that has ended); wait_group's wait (a request ends it).
 #include "gort/task_group.hpp"
 
+#include <new>
 #include <system_error>
 
 #include "base/check.hpp"
@@ -44,8 +45,7 @@ task_group::member::~member() {
 }
 
 void task_group::member::failed(const stopped* stop) noexcept {
-  if (stop != nullptr &&
-      (group_->stop_.stop_requested() || detail::fiber_stop_token(g_).stop_requested())) {
+  if (stop != nullptr && (group_->stop_.stop_requested() || detail::fiber_stop_requested(g_))) {
     return;
   }
   {
@@ -65,20 +65,26 @@ void task_group::leave() noexcept {
   if (--left_ == 0) none_left_.notify_all();  // TG1
 }
 
-task_group::ended task_group::wait_until_ns(int64_t until_ns) {
+bool task_group::none_left_until_ns(int64_t until_ns) {
+  using std::chrono::steady_clock;
+  const steady_clock::time_point limit{std::chrono::nanoseconds(until_ns)};
   std::unique_lock guard(lock_);
-  if (left_ == 0 || has_passed(until_ns)) return {.all = left_ == 0, .waited = false};
-  guard.unlock();
+  return none_left_.wait_until(guard, limit, [this] { return left_ == 0; });
+}
+
+// Throws std::bad_alloc before it waits.
+task_group::ended task_group::wait_until_ns(int64_t until_ns) {
+  {
+    const std::lock_guard guard(lock_);
+    if (left_ == 0 || has_passed(until_ns)) return {.all = left_ == 0, .waited = false};
+  }
   // TG3.
   const detail::stop_call hand_on{
       [](void* group) noexcept { static_cast<task_group*>(group)->request_stop(); }, this};
   std::optional<detail::stop_hook> callback;
   if (detail::stop_may_come()) callback.emplace(this_fiber::stop_token(), hand_on);
-  guard.lock();
-  using std::chrono::steady_clock;
-  const steady_clock::time_point limit{std::chrono::nanoseconds(until_ns)};
-  const bool all = none_left_.wait_until(guard, limit, [this] { return left_ == 0; });
-  return {.all = all, .waited = true};
+  // Its end waits for a call under way, and so for callbacks of the program's, which may look at the group: not under the lock.
+  return {.all = none_left_until_ns(until_ns), .waited = true};
 }
 
 bool task_group::runs_here() {
@@ -113,7 +119,11 @@ task_group::~task_group() {
   if (runs_here()) {
     fatal("a task_group is destroyed by one of its own tasks", __FILE__, __LINE__);
   }
-  (void)wait_until_ns(INT64_MAX);
+  try {
+    (void)wait_until_ns(INT64_MAX);
+  } catch (const std::bad_alloc&) {
+    (void)none_left_until_ns(INT64_MAX);  // nothing is handed on
+  }
 }
 
 }  // namespace gort

@@ -224,6 +224,42 @@ void destructor_is_asked() {
   check(thrown, "TG3: the next ordinary wait");
 }
 
+// TG3: the end of the joiner's callback waits for that of the program's, which looks at the group.
+void a_callback_looks_at_the_group() {
+  ModelRuntime runtime(3);
+  Event over;
+  Event there;
+  task<void> joiner = spawn(kOn2, [&] {
+    {
+      struct {
+        Frame group;
+        Event called;
+      } f;
+      const detail::stop_call look{[](void* of) noexcept {
+                                     auto* const frame = static_cast<decltype(f)*>(of);
+                                     frame->called.set();
+                                     const std::chrono::steady_clock::time_point past;
+                                     (void)frame->group->join_until(past);
+                                   },
+                                   &f};
+      const detail::stop_hook looks(f.group->stop_token(), look);
+      f.group->spawn(kOn0, [&] {
+        there.set();
+        f.called.wait();
+      });
+      try {
+        f.group->join();
+      } catch (const stopped&) {
+      }
+    }
+    over.set();
+  });
+  there.wait();
+  joiner.request_stop();
+  joiner.detach();
+  over.wait();
+}
+
 // ---- Joins with a limit, of a fiber on machine 2 ----
 
 constexpr std::chrono::steady_clock::time_point kLimit{std::chrono::nanoseconds(5)};
@@ -304,6 +340,7 @@ TEST(TaskGroupModel, Requests) {
   expect_right_at_random(kRuns, asked_from_outside);
   expect_right_at_random(kRuns, joiner_is_asked);
   expect_right_at_random(kRuns, destructor_is_asked);
+  expect_right_at_random(kRuns, a_callback_looks_at_the_group);
 }
 TEST(TaskGroupModel, Limits) {
   expect_right_at_random(kRuns, limit_and_end);

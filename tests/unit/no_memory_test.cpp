@@ -1,8 +1,11 @@
 // What is done where malloc() has no memory: it is said, and nothing is left half done.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <new>
+#include <optional>
+#include <stop_token>
 #include <system_error>
 
 #include "gort/gort.hpp"
@@ -18,6 +21,8 @@ class NoMemoryTest : public testing::Test {
     if (!test::allocations()) GTEST_SKIP() << "malloc is a sanitizer's";
   }
 };
+
+constexpr int64_t kAll = INT64_MAX;
 
 // Each allocation of a run in turn: run() throws, or does without.
 TEST_F(NoMemoryTest, RunThrowsAndLeavesNothing) {
@@ -38,6 +43,56 @@ TEST_F(NoMemoryTest, RunThrowsAndLeavesNothing) {
     ASSERT_EQ(run(options{.procs = 1}, [] { return 6; }), 6) << but;
   }
   EXPECT_GT(thrown, 1);
+}
+
+TEST_F(NoMemoryTest, ATaskGroupThrowsWhereItIsMade) {
+  run(options{.procs = 1}, [] {
+    std::optional<task_group> g;
+    const test::NoMemory none(0, kAll);
+    EXPECT_THROW(g.emplace(), std::bad_alloc);
+  });
+}
+
+// A join by a fiber needs a token.
+TEST_F(NoMemoryTest, ATaskGroupsEndWaitsWithout) {
+  run(options{.procs = 1}, [] {
+    std::atomic<bool> go_on{false};
+    bool ended = false;
+    std::optional<task_group> g(std::in_place);
+    g->spawn([&] {
+      while (!go_on) yield();
+      ended = true;
+    });
+    const test::NoMemory none(0, kAll);
+    EXPECT_THROW(g->join(), std::bad_alloc);
+    go_on = true;
+    g.reset();
+    EXPECT_TRUE(ended) << "its end waits without";
+  });
+}
+
+// What a request has to do with a task's end is seen without one.
+TEST_F(NoMemoryTest, ATaskEndsByStopped) {
+  run(options{.procs = 1}, [] {
+    task_group g;
+    std::optional<test::NoMemory> none;
+    std::atomic<G*> task{nullptr};
+    g.spawn([&] {
+      task = detail::this_g();
+      try {
+        (void)chan<int>::nil().recv();
+      } catch (const stopped&) {
+        none.emplace(0, kAll);
+        throw;
+      }
+    });
+    test::until([&] { return task.load() != nullptr; });
+    yield();
+    detail::fiber_request_stop(task);
+    test::until([&] { return none.has_value() && num_fibers() == 1; });
+    none.reset();
+    g.join();
+  });
 }
 
 }  // namespace

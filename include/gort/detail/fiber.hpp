@@ -44,6 +44,8 @@ GORT_API void fiber_request_stop(G* g) noexcept;
 GORT_API void fiber_release(G* g) noexcept;
 GORT_API uint64_t fiber_id(const G* g) noexcept;
 GORT_API std::stop_token fiber_stop_token(G* g);
+// Whether the current fiber has been asked to stop, as its token says; makes none.
+GORT_API bool fiber_stop_requested(const G* g) noexcept;
 // The current fiber; nullptr outside.
 GORT_API G* this_g() noexcept;
 
