@@ -49,6 +49,7 @@ namespace {
 constexpr int kThreadsDefault = 10'000;                                      // as in Go
 constexpr std::chrono::microseconds kSlice = std::chrono::milliseconds(10);  // the same
 constexpr std::chrono::microseconds kSliceMin{100};
+constexpr std::chrono::microseconds kSliceMax = std::chrono::minutes(1);  // as GORT_DEBUG has it
 constexpr int kTicksPerSlice = 2;  // the first finds a fiber that has just begun
 constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
 constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
@@ -63,8 +64,9 @@ void check_options(const options& o) {
   if (o.stack_size > kStackMax) {
     throw std::invalid_argument("gort: options.stack_size must be at most 1 GiB");
   }
-  if (o.slice.count() < 0 || (o.slice.count() != 0 && o.slice < kSliceMin)) {
-    throw std::invalid_argument("gort: options.slice must be at least 100 us, or 0 (automatic)");
+  if (o.slice.count() != 0 && (o.slice < kSliceMin || o.slice > kSliceMax)) {
+    throw std::invalid_argument(
+        "gort: options.slice must be from 100 us to one minute, or 0 (automatic)");
   }
   if (o.max_threads < 0) {
     throw std::invalid_argument("gort: options.max_threads must not be negative");

@@ -288,6 +288,12 @@ TEST(RunOptions, ImpossibleOnesAreRefused) {
   EXPECT_THROW(run(options{.procs = 1025}, [] {}), std::invalid_argument);
   EXPECT_THROW(run(options{.stack_size = (size_t{1} << 30) + 1}, [] {}), std::invalid_argument);
   EXPECT_THROW(run(options{.max_threads = -1}, [] {}), std::invalid_argument);
+  using std::chrono::microseconds;
+  for (const microseconds slice :
+       {microseconds::min(), -1us, 99us, microseconds(1min) + 1us, microseconds::max()}) {
+    EXPECT_THROW(run(options{.slice = slice}, [] {}), std::invalid_argument);
+  }
+  EXPECT_EQ(run(options{.slice = 1min}, [] { return 1; }), 1);
   EXPECT_THROW(runtime(options{.procs = -1}), std::invalid_argument);
   EXPECT_EQ(run(options{.procs = 1}, [] { return 1; }), 1);  // and leave no trace
 }
