@@ -9,7 +9,6 @@
 // the phase to exiting and wakes every idle M; Ms leave their loops and are joined; then visitors
 // (sched.hpp) are waited for, and everything is released.
 #include <algorithm>
-#include <bit>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -51,8 +50,6 @@ constexpr std::chrono::microseconds kSlice = std::chrono::milliseconds(10);  // 
 constexpr std::chrono::microseconds kSliceMin{100};
 constexpr std::chrono::microseconds kSliceMax = std::chrono::minutes(1);  // as GORT_DEBUG has it
 constexpr int kTicksPerSlice = 2;  // the first finds a fiber that has just begun
-constexpr size_t kStackMin = size_t{1} << kStackClassFirst;
-constexpr size_t kStackMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
 
 // Chaos takes the shortcuts for one P away in every second run.
 constexpr unsigned kNotAloneOneIn = 2;
@@ -61,7 +58,7 @@ void check_options(const options& o) {
   if (o.procs < 0 || o.procs > kMaxProcs) {
     throw std::invalid_argument("gort: options.procs must be from 0 (automatic) to 1024");
   }
-  if (o.stack_size > kStackMax) {
+  if (o.stack_size > kStackBytesMax) {
     throw std::invalid_argument("gort: options.stack_size must be at most 1 GiB");
   }
   if (o.slice.count() != 0 && (o.slice < kSliceMin || o.slice > kSliceMax)) {
@@ -78,7 +75,7 @@ options complete(options o) {
   if (o.procs == 0) o.procs = env.procs != 0 ? env.procs : std::min(os::getproccount(), kMaxProcs);
   if (o.stack_size == 0) o.stack_size = env.stack_size;
   if (o.stack_size == 0) o.stack_size = StackPool::kDefaultStackBytes;
-  o.stack_size = std::bit_ceil(std::max(o.stack_size, kStackMin));
+  o.stack_size = StackPool::stack_bytes_for(o.stack_size);
   if (o.max_threads == 0) o.max_threads = env.max_threads != 0 ? env.max_threads : kThreadsDefault;
   if (o.slice.count() == 0) {
     const auto it = env.debug.find("slice");

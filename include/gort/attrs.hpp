@@ -10,8 +10,11 @@ namespace gort {
 //
 //     gort::go({.name = "reader", .stack_size = 65536}, read_all, path);
 struct attrs {
-  std::string_view name = {};  // shown in reports; copied, cut at 31 bytes
-  size_t stack_size = 0;  // bytes of address space, at least 16 KiB; rounded up to a power of two
+  // Shown in reports; copied, cut at 31 bytes, and at a null character.
+  std::string_view name = {};
+  // Bytes of address space, rounded up to a power of two of at least 16 KiB (and four pages); at most 1 GiB: beyond that
+  // std::invalid_argument is thrown.
+  size_t stack_size = 0;
 };
 
 }  // namespace gort

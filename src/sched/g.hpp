@@ -112,7 +112,7 @@ struct alignas(64) G {
   Atomic<Wait*> joiner{nullptr};   // B3 in spawn.cpp
   std::byte* stack_top = nullptr;  // end of the slot
   bool counted = false;         // in a `spawned` count since fiber_create() (threads without a P)
-  size_t stack_bytes = 0;       // the size it was asked for, a power of two: names its pool
+  size_t stack_bytes = 0;       // a power of two: names its pool
   void* stack_low = nullptr;    // lowest usable address
   void* stack_start = nullptr;  // where the first frame stands
 

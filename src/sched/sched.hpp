@@ -21,6 +21,7 @@ namespace gort {
 inline constexpr int kMaxProcs = 1024;
 inline constexpr int kStackClassFirst = 14;  // 16 KiB
 inline constexpr int kStackClasses = 17;     // up to 1 GiB
+inline constexpr size_t kStackBytesMax = size_t{1} << (kStackClassFirst + kStackClasses - 1);
 
 // How run() ends: `stopping` once the main fiber has returned (every fiber is asked to stop),
 // `exiting` once the last fiber has ended (every M leaves its loop).

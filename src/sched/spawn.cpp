@@ -22,10 +22,10 @@
 
 #include <cxxabi.h>
 
-#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <stdexcept>
 #include <system_error>
 #include <typeinfo>
 #include <utility>
@@ -52,8 +52,7 @@ namespace {
 
 constexpr uint32_t kFreeBatch = 2 * Mem::tries(16);  // dead fibers moved to or from the pool
 constexpr uint32_t kFreeMax = 2 * kFreeBatch;        // dead fibers that a P keeps
-constexpr size_t kStackMin = 16 * 1024;
-constexpr uint64_t kIdBlock = 256;    // numbers that a P takes at a time
+constexpr uint64_t kIdBlock = 256;                   // numbers that a P takes at a time
 constexpr int64_t kAgainNs = 10'000;  // B6: many times what a joiner takes to come into the word
 
 Wait* join_done() noexcept {
@@ -103,24 +102,29 @@ P* current_p() noexcept {
   return m != nullptr ? m->p : nullptr;
 }
 
-G* take_dead(const attrs* a) noexcept {
-  Sched& s = sched();
-  size_t bytes = s.stack_bytes;
-  if (a != nullptr && a->stack_size != 0) {
-    bytes = std::bit_ceil(a->stack_size < kStackMin ? kStackMin : a->stack_size);
+// The size of stack that a fiber wishes, as pools have it; 0: the default.
+size_t wished_bytes(const attrs* a) {
+  if (a == nullptr || a->stack_size == 0) return 0;
+  if (a->stack_size > kStackBytesMax) {
+    throw std::invalid_argument("gort: attrs.stack_size must be at most 1 GiB");
   }
+  return StackPool::stack_bytes_for(a->stack_size);
+}
+
+StackPool* pool_of(size_t wished) noexcept {
+  return wished == 0 ? sched().stacks : pool_for(wished);
+}
+
+// nullptr, as where there is no pool: no memory.
+G* take_dead(StackPool* pool) noexcept {
+  if (pool == nullptr) return nullptr;
+  if (pool != sched().stacks) return take_from_pool(nullptr, *pool);
   P* p = current_p();
-  if (bytes != s.stack_bytes) {
-    StackPool* pool = pool_for(bytes);
-    return pool != nullptr ? take_from_pool(nullptr, *pool) : nullptr;
-  }
-  if (p != nullptr && p->free != nullptr) {
-    G* g = p->free;
-    p->free = g->link;
-    --p->free_count;
-    return g;
-  }
-  return s.stacks != nullptr ? take_from_pool(p, *s.stacks) : nullptr;
+  if (p == nullptr || p->free == nullptr) return take_from_pool(p, *pool);
+  G* g = p->free;
+  p->free = g->link;
+  --p->free_count;
+  return g;
 }
 
 // Not checked: only the fiber itself makes the record, and it has ended.
@@ -305,15 +309,15 @@ void make_room(G* g, size_t payload_bytes, size_t payload_align) noexcept {
   g->stack_start = reinterpret_cast<void*>(at);
 }
 
-// A stack for a thread that has no P, counted. nullptr: no memory.
-G* take_dead_foreign(const attrs* a) {
+// A stack for a thread that has no P, counted. nullptr: no memory. A fiber's has its pool already.
+G* take_dead_foreign(StackPool* pool, size_t wished) {
   const Visitor visit;
   if (!runtime_alive() || !admit_foreign()) {
     leave_region();
     if (after_fork) throw std::logic_error("gort: no fiber can be started in the child of a fork");
     throw std::logic_error("gort: no runtime is alive (start one with gort::run), or it is ending");
   }
-  G* g = take_dead(a);
+  G* g = take_dead(current_m() != nullptr ? pool : pool_of(wished));
   if (g == nullptr) {
     dismiss_foreign();
   } else {
@@ -325,8 +329,11 @@ G* take_dead_foreign(const attrs* a) {
 }  // namespace
 
 new_fiber fiber_create(const attrs* a, size_t payload_bytes, size_t payload_align) {
+  const size_t wished = wished_bytes(a);
+  // RG4: a pool's first use allocates. A thread is in no region, and has no runtime before it is admitted.
+  StackPool* pool = current_m() != nullptr ? pool_of(wished) : nullptr;
   const Region in;
-  G* g = current_p() != nullptr ? take_dead(a) : take_dead_foreign(a);
+  G* g = current_p() != nullptr ? take_dead(pool) : take_dead_foreign(pool, wished);
   if (g == nullptr) {
     leave_region();
     throw std::system_error(ENOMEM, std::system_category(), "gort: no memory for a fiber's stack");
@@ -492,7 +499,7 @@ void fiber_uncaught(const G* g) noexcept {
 
 G* timed_fiber_create(void* arg) noexcept {
   if (!admit_foreign()) return nullptr;
-  G* g = take_dead(nullptr);
+  G* g = take_dead(sched().stacks);
   if (g == nullptr) {
     dismiss_foreign();
     return nullptr;

@@ -103,6 +103,16 @@ TEST_F(AllocatesNothing, InARegionWhileAllAreAskedToStop) {
   EXPECT_EQ(test::allocations_in_regions(), before);
 }
 
+// RG4: the first stack of a size.
+TEST_F(AllocatesNothing, InARegionForAnotherSizeOfStack) {
+  const uint64_t before = test::allocations_in_regions();
+  run(options{.procs = 1}, [] {
+    spawn(attrs{.stack_size = 64 << 10}, [] {}).join();
+    blocking([] { spawn(attrs{.stack_size = 128 << 10}, [] {}).join(); });
+  });
+  EXPECT_EQ(test::allocations_in_regions(), before);
+}
+
 // ST1, and whoever else lets go of something there: the last reference to a fiber is its own, or a handle's.
 TEST_F(AllocatesNothing, AndNothingIsFreedInARegion) {
   run(options{.procs = 1}, [] {

@@ -287,6 +287,7 @@ TEST(RunOptions, ImpossibleOnesAreRefused) {
   EXPECT_THROW(run(options{.procs = -1}, [] {}), std::invalid_argument);
   EXPECT_THROW(run(options{.procs = 1025}, [] {}), std::invalid_argument);
   EXPECT_THROW(run(options{.stack_size = (size_t{1} << 30) + 1}, [] {}), std::invalid_argument);
+  EXPECT_THROW(run(options{.stack_size = SIZE_MAX}, [] {}), std::invalid_argument);
   EXPECT_THROW(run(options{.max_threads = -1}, [] {}), std::invalid_argument);
   using std::chrono::microseconds;
   for (const microseconds slice :

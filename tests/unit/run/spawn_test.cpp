@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -395,6 +396,7 @@ __attribute__((noinline)) size_t deep(size_t bytes) {
 TEST_P(Spawn, AStackIsAsBigAsAskedFor) {
   in_fibers([] {
     constexpr size_t kMiB = size_t{1} << 20;
+    constexpr size_t kGiB = size_t{1} << 30;
     const size_t use = test::kSanitizers ? kMiB / 4 : kMiB - 64 * 1024;
     EXPECT_GT(spawn(attrs{.stack_size = kMiB}, deep, use).get(), 0U);
     std::vector<task<size_t>> tasks;
@@ -407,7 +409,11 @@ TEST_P(Spawn, AStackIsAsBigAsAskedFor) {
       }
     }
     for (auto& t : tasks) EXPECT_GT(t.get(), 0U);
-    EXPECT_THROW((void)spawn(attrs{.stack_size = size_t{1} << 40}, [] {}), std::system_error);
+    for (const size_t bytes : {kGiB + 1, size_t{1} << 40, (size_t{1} << 63) + 1, SIZE_MAX}) {
+      EXPECT_THROW((void)spawn(attrs{.stack_size = bytes}, [] {}), std::invalid_argument);
+      EXPECT_THROW(go(attrs{.stack_size = bytes}, [] {}), std::invalid_argument);
+    }
+    EXPECT_EQ(spawn(attrs{.stack_size = 1}, [] { return 2; }).get(), 2);
   });
 }
 
