@@ -70,8 +70,7 @@ void check_options(const options& o) {
   }
 }
 
-options complete(options o) {
-  const os::Settings& env = os::settings();
+options complete(options o, const os::Settings& env) {
   if (o.procs == 0) o.procs = env.procs != 0 ? env.procs : std::min(os::getproccount(), kMaxProcs);
   if (o.stack_size == 0) o.stack_size = env.stack_size;
   if (o.stack_size == 0) o.stack_size = StackPool::kDefaultStackBytes;
@@ -207,7 +206,7 @@ void start_sched(const options& wish) {
   }
   try {
     os::osinit();
-    const options o = complete(wish);
+    const options o = complete(wish, os::settings());
     choose_threads();
     auto s = std::make_unique<Sched>();
     s->next_gid.store(next_gid, std::memory_order_relaxed);  // relaxed: nobody knows it yet
@@ -299,7 +298,7 @@ struct MainCall {
 }  // namespace
 
 options options::from_env() {
-  return complete(options{});
+  return complete(options{}, os::read_settings());
 }
 
 namespace detail {

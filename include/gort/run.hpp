@@ -36,8 +36,8 @@ struct options {
   // that block keep their P.
   std::chrono::microseconds slice{0};
 
-  // The automatic values made explicit, and with that fixed, from the environment and the machine. A malformed GORT_*
-  // variable is reported once on stderr and ignored.
+  // The automatic values made explicit, and with that fixed, from the environment as it is now and the machine. (run() and
+  // runtime() look at the environment once in the process.) A malformed GORT_* variable is reported once on stderr and ignored.
   GORT_API static options from_env();
 };
 

@@ -4,6 +4,7 @@
 //
 //   SE1  A variable that is unknown or malformed changes nothing and is reported once, with what is
 //        accepted, so that a misspelt setting is not silently without effect.
+//   SE2  What is read is never destroyed: a static object's destructor may start a runtime.
 #pragma once
 
 #include <cstddef>
@@ -41,9 +42,8 @@ Settings parse_settings(const std::map<std::string, std::string>& environment,
 // The environment as it was at the first call, complaints on stderr. Thread-safe.
 const Settings& settings();
 
-// The environment as it is now; a complaint that was made before is not repeated. For programs that
-// setenv() and then ask for options::from_env(). Not to be called while another thread calls
-// setenv().
+// The environment as it is now; a complaint that was made before is not repeated. For options::from_env(), which programs
+// may call behind setenv(). Not to be called while another thread calls setenv().
 Settings read_settings();
 
 }  // namespace gort::os

@@ -1,4 +1,4 @@
-// Misuse that ends the process, with a word on whose it was.
+// Misuse that ends the process with a word on whose it was, and ends of the process that a runtime must stand.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -52,6 +52,45 @@ TEST_F(MisuseDeathTest, ATaskIsDetachedBesideItsJoiner) {
                 _exit(0);
               }),
               KilledBySignal(SIGABRT), "gort: fatal: a task is detached while somebody joins it");
+}
+
+class ExitDeathTest : public MisuseDeathTest {};
+
+TEST_F(ExitDeathTest, AFiberMayEndTheProcess) {
+  EXPECT_EXIT(run([] {
+                auto other = spawn([] { (void)chan<int>::nil().recv(); });
+                spawn([] { std::exit(7); }).join();
+              }),
+              ExitedWithCode(7), "");
+}
+
+// Whatever a map of settings was in is used again, by then.
+void fill_what_was_freed() {
+  constexpr size_t kBytesMax = 256;
+  for (size_t bytes = 16; bytes <= kBytesMax; bytes += 16) {
+    for (int i = 0; i < 16; ++i) std::memset(::operator new(bytes), 0xff, bytes);
+  }
+}
+
+// SE2.
+TEST_F(ExitDeathTest, AStaticObjectsEndMayRunFibers) {
+  if (test::kSanitizers) GTEST_SKIP() << "what it leaves behind would be reported";
+  EXPECT_EXIT(
+      {
+        setenv("GORT_DEBUG", "deadlock=on,updateprocs=1,schedtrace=0", 1);
+        struct Late {
+          ~Late() {
+            fill_what_was_freed();
+            if (run(options{.procs = 2}, [] { return spawn([] { return 5; }).get(); }) != 5) {
+              _exit(1);
+            }
+          }
+        };
+        static const Late late;
+        run([] {});
+        std::exit(8);
+      },
+      ExitedWithCode(8), "");
 }
 
 }  // namespace

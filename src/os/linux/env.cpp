@@ -191,7 +191,7 @@ std::map<std::string, std::string> read_environment() {
 // Each complaint once per process (SE1).
 void report(const std::vector<std::string>& complaints) {
   static std::mutex mutex;
-  static std::set<std::string> reported;
+  static auto& reported = *new std::set<std::string>;  // SE2
   const std::lock_guard lock(mutex);
   for (const std::string& complaint : complaints) {
     if (!reported.insert(complaint).second) continue;
@@ -221,12 +221,13 @@ Settings read_settings() {
 }
 
 const Settings& settings() {
-  static const Settings once = read_settings();
+  static const Settings& once = *new Settings(read_settings());  // SE2
   return once;
 }
 
 const std::map<std::string, std::string>& goenvs() {
-  static const std::map<std::string, std::string> once = read_environment();
+  static const auto& once =
+      *new std::map<std::string, std::string>(read_environment());  // as settings()
   return once;
 }
 

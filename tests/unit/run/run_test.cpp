@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -304,6 +305,14 @@ TEST(RunOptions, FromEnvIsComplete) {
   EXPECT_GE(o.procs, 1);
   EXPECT_GE(o.stack_size, size_t{16} << 10);
   EXPECT_GE(o.max_threads, 1);
+}
+
+// Of now, whatever has been read before.
+TEST(RunOptions, FromEnvReadsTheEnvironment) {
+  const int automatic = options::from_env().procs;
+  ASSERT_EQ(::setenv("GORT_PROCS", std::to_string(automatic + 1).c_str(), 1), 0);
+  EXPECT_EQ(options::from_env().procs, automatic + 1);
+  ASSERT_EQ(::unsetenv("GORT_PROCS"), 0);
 }
 
 TEST(Runs, FollowEachOtherWithFibersOfOtherNumbers) {
