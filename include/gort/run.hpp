@@ -63,7 +63,8 @@ struct main_frame {
         self->bound.call(this_g());
         self->result.template emplace<1>();
       } else if constexpr (std::is_reference_v<T>) {
-        self->result.template emplace<1>(std::addressof(self->bound.call(this_g())));
+        auto&& value = self->bound.call(this_g());  // an xvalue has no address
+        self->result.template emplace<1>(std::addressof(value));
       } else {
         self->result.template emplace<1>(self->bound.call(this_g()));
       }
@@ -133,7 +134,7 @@ class GORT_API runtime {
   // Runs f(args...) on a fiber and waits for it; its value or exception. Does not stop other
   // fibers.
   template <class F, class... Args>
-  auto run(F&& f, Args&&... args) {
+  decltype(auto) run(F&& f, Args&&... args) {
     const main_guard guard;
     return gort::spawn(std::forward<F>(f), std::forward<Args>(args)...).get();
   }

@@ -167,7 +167,8 @@ struct task_payload : task_state<T> {
         self->bound->call(self->g);
         self->result.template emplace<1>();
       } else if constexpr (std::is_reference_v<T>) {
-        self->result.template emplace<1>(std::addressof(self->bound->call(self->g)));
+        auto&& value = self->bound->call(self->g);  // an xvalue has no address
+        self->result.template emplace<1>(std::addressof(value));
       } else {
         self->result.template emplace<1>(self->bound->call(self->g));
       }
