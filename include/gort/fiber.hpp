@@ -110,7 +110,7 @@ GORT_API bool in_fiber() noexcept;
 GORT_API uint64_t id() noexcept;
 // Its name, shown in reports; empty if none was given.
 GORT_API std::string name();
-// Names it; copied, cut at 31 bytes. No effect outside fibers.
+// Names it; copied, cut at 31 bytes, and at a null character. No effect outside fibers.
 GORT_API void name(std::string_view text) noexcept;
 // A token that is requested when the fiber is asked to stop. Outside fibers: one that never is. Its
 // callbacks run on whoever asks, or on the fiber itself before gort::stopped is thrown, and must not

@@ -147,7 +147,8 @@ class GORT_API runtime {
   };
 };
 
-// Fibers that are alive, the main fiber included.
+// Fibers that are alive, the main fiber included. One that was joined just now may be among them for a moment: who joins goes
+// on while it leaves its stack.
 GORT_API uint64_t num_fibers() noexcept;
 // How many fibers the live runtime runs at once; 0 without one. Any thread.
 GORT_API int procs() noexcept;

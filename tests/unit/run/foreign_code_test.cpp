@@ -27,7 +27,9 @@
 #include <vector>
 
 #include "gort/blocking.hpp"
+#include "gort/chan.hpp"
 #include "gort/fiber.hpp"
+#include "gort/mutex.hpp"
 #include "gort/spawn.hpp"
 #include "support/scheduler_test.hpp"
 
@@ -259,6 +261,46 @@ TEST_P(ForeignCode, ThreadLocalsOfMsAreDestroyed) {
     });
   }).join();
   EXPECT_EQ(locals_alive.load(), 0);
+}
+
+// An M's thread ends outside of its fibers: what it calls there finds itself on a thread like others.
+std::atomic<int> called_at_the_end{0};
+std::atomic<int> wrong_at_the_end{0};
+struct CallsAtTheEnd {
+  bool touched = false;
+  ~CallsAtTheEnd() {
+    static mutex shared;
+    const std::lock_guard guard(shared);
+    yield();
+    const chan<int> c(1);
+    c.send(1);
+    const bool right = c.recv() == 1 && !this_fiber::in_fiber() && this_fiber::id() == 0 &&
+                       !this_fiber::stop_token().stop_possible();
+    if (!right) ++wrong_at_the_end;
+    ++called_at_the_end;
+  }
+};
+thread_local CallsAtTheEnd calls_at_the_end;
+__attribute__((noinline)) void touch_calls_at_the_end() {
+  calls_at_the_end.touched = true;
+}
+
+TEST_P(ForeignCode, ThreadLocalsOfMsMayCallGortAtTheirEnd) {
+  called_at_the_end = 0;
+  std::thread([this] {
+    in_fibers([] {
+      std::vector<task<void>> tasks;
+      for (int i = 0; i < kFibers; ++i) {
+        tasks.push_back(spawn([] {
+          touch_calls_at_the_end();
+          blocking(touch_calls_at_the_end);
+        }));
+      }
+      for (auto& t : tasks) t.get();
+    });
+  }).join();
+  EXPECT_GE(called_at_the_end, 1);
+  EXPECT_EQ(wrong_at_the_end, 0);
 }
 
 TEST_P(ForeignCode, ThreadsMayBeStartedByFibers) {

@@ -375,6 +375,8 @@ TEST_P(Spawn, NamesAndStacks) {
       EXPECT_EQ(this_fiber::name(), "reader");
       this_fiber::name("a name that is much longer than thirty-one bytes");
       EXPECT_EQ(this_fiber::name(), "a name that is much longer than");
+      this_fiber::name(std::string("cut\0here", 8));
+      EXPECT_EQ(this_fiber::name(), "cut");
       this_fiber::name("");
       EXPECT_EQ(this_fiber::name(), "");
     }).get();

@@ -193,6 +193,11 @@ TEST_P(Context, DeadlinesPass) {
     EXPECT_GE(steady_clock::now(), begin + 2ms);
     expect_ended(ctx, errc::deadline_exceeded);
     expect_ended(leaf, errc::deadline_exceeded);
+    const auto [endless, cancel_endless] =
+        with_timeout(context::background(), std::chrono::hours::max());
+    EXPECT_FALSE(endless.err());
+    cancel_endless();
+    expect_ended(endless, errc::canceled);
     const auto at = steady_clock::now() + 1ms;
     const auto [dated, cancel_dated] = with_deadline(context::background(), at);
     EXPECT_EQ(dated.deadline(), at);

@@ -320,6 +320,32 @@ TEST_P(TaskGroup, ALimitedJoinOfOnesOwnGroupIsAMistake) {
   });
 }
 
+TEST_P(TaskGroup, MayBeJoinedByTwo) {
+  in_fibers([] {
+    for (int i = 0; i < 20; ++i) {
+      chan<int> go_on;
+      std::atomic<int> ran{0};
+      task_group g;
+      for (int k = 0; k < 3; ++k) {
+        g.spawn([&] {
+          (void)go_on.recv();
+          ++ran;
+        });
+      }
+      const auto joins = [&] {
+        g.join();
+        EXPECT_EQ(ran, 3);
+      };
+      auto one = spawn(joins);
+      auto two = spawn(joins);
+      yield();
+      go_on.close();
+      one.get();
+      two.get();
+    }
+  });
+}
+
 TEST(TaskGroupOnThread, JoinsUpToALimit) {
   run(options{.procs = 1}, [] {
     std::atomic<bool> go_on{false};
