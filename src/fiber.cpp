@@ -92,7 +92,7 @@ void deliver_due_stop() {
 // A requester reads the state under a Wait that was published behind our change, and is done with it before park() returns (S1).
 stop_shield::stop_shield() noexcept : g_(current_fiber()) {
   if (g_ != nullptr && g_->stop_state != StopState::open) g_ = nullptr;
-  if (g_ != nullptr) g_->stop_state = StopState::delivered;
+  if (g_ != nullptr) g_->stop_state = StopState::over;
 }
 stop_shield::~stop_shield() {
   if (g_ != nullptr) g_->stop_state = StopState::open;
