@@ -41,6 +41,7 @@
 #include "sched/timer.hpp"
 #include "signal/libpreinit.hpp"
 #include "signal/signal.hpp"
+#include "sync/chan_internal.hpp"
 
 namespace gort {
 namespace {
@@ -206,6 +207,7 @@ void start_sched(const options& wish) {
   }
   try {
     os::osinit();
+    detail::chan_await_exit();
     const options o = complete(wish, os::settings());
     choose_threads();
     auto s = std::make_unique<Sched>();

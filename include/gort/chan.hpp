@@ -113,7 +113,8 @@ class chan {
     chan(std::move(other)).swap(*this);
     return *this;
   }
-  // The channel goes with its last handle, and with it what it holds.
+  // The channel goes with its last handle, and with it what it holds. Nobody may be waiting in it then, through a reference
+  // to that handle or a select: that ends the process with a message.
   ~chan() { detail::chan_release(core_); }
   // Exchanges the channels of two handles.
   void swap(chan& other) noexcept { std::swap(core_, other.core_); }

@@ -1,12 +1,14 @@
 // The compiled core of channels: a lock, a ring of elements, a queue of waiting senders and one of
 // waiting receivers. After Go's chan.go; values go straight from the sender's stack to the
-// receiver's. What it consists of, and C1 to C4, are in chan_core.hpp.
+// receiver's. What it consists of, and C1 to C5, are in chan_core.hpp.
 //
 // Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here,
 // as much as the ring's own); handing values through a heap node (an allocation per send); waking
 // all and letting them race (breaks FIFO, and costs wake-ups in vain).
+#include <cstdlib>
 #include <new>
 
+#include "base/check.hpp"
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/park_inline.hpp"
@@ -220,9 +222,35 @@ void chan_retain(chan_core* c) noexcept {
   if (c != nullptr) c->retain();
 }
 
+namespace {
+
+// Of exit(): channels in static storage go, and whoever waits in them will never be heard of again.
+constinit Atomic<bool> exiting{false};
+
+// C5. Behind a fork the waiters are the parent's (FK1).
+void refuse_waiters(const chan_core* c) noexcept {
+  if (!c->has_waiters()) return;
+  // relaxed: set by this thread, which runs the destructors of what is static, or of no interest.
+  if (after_fork || exiting.load(std::memory_order_relaxed)) return;
+  fatal(
+      "a channel goes while somebody waits in it: who waits keeps a handle, or sees to it that "
+      "somebody does",
+      __FILE__, __LINE__);
+}
+
+}  // namespace
+
+void chan_await_exit() noexcept {
+  // relaxed: as above. Where there is no room for it, exit() is as any other end of a channel.
+  static const bool noticed =
+      std::atexit([] { exiting.store(true, std::memory_order_relaxed); }) == 0;
+  (void)noticed;
+}
+
 void chan_release(chan_core* c) noexcept {
   if (c == nullptr || !c->release()) return;
   c->end_companion();
+  refuse_waiters(c);
   c->destroy_elements();
   const auto align = std::align_val_t(c->align());
   c->~chan_core();

@@ -9,6 +9,10 @@
 //   C3  Wait::cause tells the woken fiber how it went: notified, its value was moved; closed, the
 //       channel was closed first.
 //   C4  A closed channel has no waiters.
+//   C5  Nobody waits in a channel when its last handle goes. Waits hold no reference: whoever waits has a handle, or refers
+//       to somebody's that stays. Who is still queued is not on its way out either: a time limit, a stop request and a
+//       select's other case are followed by a look at the queue under the lock, which ends the wait, and until then
+//       the waiter needs the channel as much as one who sleeps.
 #pragma once
 
 #include <cstddef>
@@ -117,6 +121,11 @@ class alignas(64) chan_core {
   // acq_rel: the last one sees all that the others did.
   [[nodiscard]] bool release() noexcept {
     return refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  // By the owner of the last reference, who has seen all that was done under the lock by those who let go of theirs, or of
+  // what they referred to: so there is no need to take it. In a child of a fork it may be held for ever.
+  [[nodiscard]] bool has_waiters() const noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
+    return receivers_.first != nullptr || senders_.first != nullptr;
   }
   // By the owner of the last reference. Not checked: there is nobody else.
   void destroy_elements() noexcept GORT_NO_THREAD_SAFETY_ANALYSIS;

@@ -314,7 +314,7 @@ TEST(ChanModel, Close) {
   expect_right({}, two_closes);
 }
 TEST(ChanModel, LastHandle) {
-  expect_right({}, last_handle);
+  expect_right({}, last_handle);  // C5: and its look at the queues is no race
 }
 TEST(ChanModel, LimitsAndValue) {
   expect_right({.preemptions = 1}, limits_and_value<0>);
