@@ -1,5 +1,6 @@
 #include "sync/parking_lot.hpp"
 
+#include <functional>
 #include <new>
 
 #include "base/mem.hpp"
@@ -30,23 +31,101 @@ ParkingBucket& ParkingLot::bucket_for(const void* address) noexcept {
   return buckets_[(key * 0x9e3779b97f4a7c15ULL) >> (64 - kBits)];
 }
 
+namespace {
+
+bool is_before(const void* a, const void* b) noexcept {
+  return std::less<>()(a, b);
+}
+
+// Finalized as MurmurHash3 does: what objects in an array, or at the same place of each stack, have in common must not show in
+// the tree's shape, and all in a bucket have the high bits of the other hash in common.
+uint32_t priority_of(const void* address) noexcept {
+  auto h = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(address));
+  h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+  h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+  return static_cast<uint32_t>(h >> 32);
+}
+
+// What hangs in the slot, less its root.
+void take_root(Plain<Parked*>& slot) noexcept {
+  const Parked& root = *slot;
+  Parked* left = root.left;
+  Parked* right = root.right;
+  Plain<Parked*>* to = &slot;
+  while (left != nullptr && right != nullptr) {
+    if (left->priority >= right->priority) {
+      *to = left;
+      to = &left->right;
+      left = *to;
+    } else {
+      *to = right;
+      to = &right->left;
+      right = *to;
+    }
+  }
+  *to = left != nullptr ? left : right;
+}
+
+}  // namespace
+
 Plain<Parked*>* ParkingBucket::find(const void* address) noexcept {
   Plain<Parked*>* slot = &top;
-  while (*slot != nullptr && (*slot)->address != address) slot = &(*slot)->below;
+  for (Parked* at = *slot; at != nullptr && at->address != address; at = *slot) {
+    slot = is_before(address, at->address) ? &at->left : &at->right;
+  }
   return slot;
+}
+
+// PL6. Comes in where the first of lower priority stands, and takes what was there apart.
+void ParkingBucket::insert(Parked& w) noexcept {
+  w.priority = priority_of(w.address);
+  Plain<Parked*>* slot = &top;
+  for (Parked* at = *slot; at != nullptr && at->priority >= w.priority; at = *slot) {
+    slot = is_before(w.address, at->address) ? &at->left : &at->right;
+  }
+  Parked* at = *slot;
+  *slot = &w;
+  Plain<Parked*>* smaller = &w.left;
+  Plain<Parked*>* greater = &w.right;
+  while (at != nullptr) {
+    if (is_before(w.address, at->address)) {
+      *greater = at;
+      greater = &at->left;
+      at = *greater;
+    } else {
+      *smaller = at;
+      smaller = &at->right;
+      at = *smaller;
+    }
+  }
+  *smaller = nullptr;
+  *greater = nullptr;
+}
+
+void ParkingBucket::replace_first(Plain<Parked*>& slot, Parked& first, Parked& to) noexcept {
+  to.last = first.last;
+  to.left = first.left;
+  to.right = first.right;
+  to.priority = first.priority;
+  slot = &to;
+}
+
+void ParkingBucket::take_first(Plain<Parked*>& slot, Parked& first) noexcept {
+  first.queued = false;
+  Parked* second = first.next;
+  if (second == nullptr) return take_root(slot);
+  second->prev = nullptr;
+  replace_first(slot, first, *second);
 }
 
 void ParkingBucket::push_back(Parked& w) noexcept {
   w.queued = true;
   w.next = nullptr;
-  Plain<Parked*>* slot = find(w.address);
-  Parked* first = *slot;
+  Parked* first = *find(w.address);
   if (first == nullptr) {
     w.prev = nullptr;
     w.last = &w;
-    w.below = nullptr;
-    *slot = &w;
-    return;
+    return insert(w);
   }
   w.prev = first->last;
   first->last->next = &w;
@@ -60,36 +139,30 @@ void ParkingBucket::push_front(Parked& w) noexcept {
   w.queued = true;
   w.prev = nullptr;
   w.next = first;
-  w.last = first->last;
-  w.below = first->below;
   first->prev = &w;
-  *slot = &w;
+  replace_first(*slot, *first, w);
 }
 
 bool ParkingBucket::take_out(Parked& w) noexcept {
   if (Mem::recheck(!w.queued)) return false;  // K2
-  w.queued = false;
   Plain<Parked*>* slot = find(w.address);
-  if (*slot != &w) {
-    w.prev->next = w.next;
-    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): w is queued, so its queue is there
-    (w.next != nullptr ? w.next->prev : (*slot)->last) = w.prev;
-  } else if (w.next != nullptr) {
-    w.next->prev = nullptr;
-    w.next->last = w.last;
-    w.next->below = w.below;
-    *slot = w.next;
-  } else {
-    *slot = w.below;
+  if (*slot == &w) {
+    take_first(*slot, w);
+    return true;
   }
+  w.queued = false;
+  w.prev->next = w.next;
+  // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): w is queued, so its queue is there
+  (w.next != nullptr ? w.next->prev : (*slot)->last) = w.prev;
   return true;
 }
 
 Parked* ParkingBucket::pop(const void* address) noexcept {
+  Plain<Parked*>* slot = find(address);
   for (;;) {
-    Parked* w = *find(address);
-    if (w == nullptr) return nullptr;
-    take_out(*w);
+    Parked* w = *slot;
+    if (w == nullptr || w->address != address) return nullptr;
+    take_first(*slot, *w);
     if (w->timer == nullptr || claim(*w)) return w;
     // Its time limit came first; PL2 keeps it here until we unlock.
   }

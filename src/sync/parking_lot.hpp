@@ -4,7 +4,8 @@
 //
 // After WebKit's ParkingLot (Pizlo, "Locking in WebKit", 2016), with one queue per address as in
 // Go's semaRoot, so that a hundred thousand waiters of one object do not slow a neighbour in its
-// bucket.
+// bucket. The addresses of a bucket stand in a treap (Seidel and Aragon, "Randomized search trees",
+// 1996), so that a million objects with a waiter each do not, either.
 //
 //   PL1  A Parked is in its bucket's queue exactly while `queued` is set. Both are read and written
 //        under the bucket's lock only.
@@ -19,6 +20,10 @@
 //        between). Until it sleeps, Wait::g is nullptr; who takes it out then does not call
 //        ready(), and the waiter finds itself out of the queue when it takes the lock again.
 //   PL5  Nobody holds two buckets' locks, nor calls ready() under one.
+//   PL6  The first waiter of each address, and no other, is a node of its bucket's tree: smaller
+//        addresses to the left, greater ones to the right, no node above one of greater
+//        priority. The priority is a hash of the address, so the tree has one shape whatever came and
+//        went, and is as deep as one grown in random order: 2 ln n at the mean.
 //
 // The table is one of the few globals beside Sched: objects in static storage wait here, also where
 // no runtime is alive.
@@ -26,7 +31,9 @@
 // Rejected: a lock and a list in each object (24 bytes or more each; and the unlocker of the list's
 // lock touches an object that its next owner may have destroyed already); one list per bucket for
 // all its addresses, as WebKit's (a popular object slows its neighbours); a futex per object
-// (fibers have no futex, and a futex wake by address is this same table, kept by the kernel).
+// (fibers have no futex, and a futex wake by address is this same table, kept by the kernel); a list of a
+// bucket's addresses, as here until a walk through it was measured: each step is a miss of the cache, on
+// another fiber's stack; a larger table (as many misses for those who use it little, and linear all the same).
 #pragma once
 
 #include <cstddef>
@@ -49,15 +56,18 @@ struct Parked : Wait {
   // PL1: the bucket's lock.
   Plain<Parked*> prev = nullptr;  // towards the front of the address's queue; nullptr: the first
   Plain<Parked*> next = nullptr;
-  Plain<Parked*> last = nullptr;   // first only: the queue's end
-  Plain<Parked*> below = nullptr;  // first only: the first of another address in this bucket
+  // Of the first only (PL6).
+  Plain<Parked*> last = nullptr;  // the queue's end
+  Plain<Parked*> left = nullptr;
+  Plain<Parked*> right = nullptr;
+  Plain<uint32_t> priority = 0;
   Plain<bool> queued = false;
 };
 
 // The queues of the addresses that share one place in the table. Everything is done under its lock.
 struct alignas(64) ParkingBucket {
   ParkLock lock;
-  Plain<Parked*> top GORT_GUARDED_BY(lock) = nullptr;  // the first of some address's queue
+  Plain<Parked*> top GORT_GUARDED_BY(lock) = nullptr;  // the tree's root
 
   void push_back(Parked& w) noexcept GORT_REQUIRES(lock);
   // For one that was woken and lost the race for the object.
@@ -75,8 +85,14 @@ struct alignas(64) ParkingBucket {
   }
 
  private:
-  // Where the first waiter of the address hangs, or would.
+  // Where the first waiter of the address hangs; nullptr hangs there if there is none.
   Plain<Parked*>* find(const void* address) noexcept GORT_REQUIRES(lock);
+  // A node for an address that has none.
+  void insert(Parked& w) noexcept GORT_REQUIRES(lock);
+  // `to` becomes the first where `first` was.
+  static void replace_first(Plain<Parked*>& slot, Parked& first, Parked& to) noexcept;
+  // Takes out the first, which hangs in the slot.
+  static void take_first(Plain<Parked*>& slot, Parked& first) noexcept;
 };
 
 class ParkingLot {

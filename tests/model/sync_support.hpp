@@ -37,7 +37,9 @@ class Ended {
 // How many are queued there, seen from outside of the program.
 inline int waiters_of(const void* object) {
   const Parked* w = parking_lot.bucket_for(object).top.raw();
-  while (w != nullptr && w->address.raw() != object) w = w->below.raw();
+  while (w != nullptr && w->address.raw() != object) {
+    w = object < w->address.raw() ? w->left.raw() : w->right.raw();
+  }
   int n = 0;
   for (; w != nullptr; w = w->next.raw()) ++n;
   return n;

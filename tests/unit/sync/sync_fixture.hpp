@@ -14,10 +14,8 @@ inline size_t waiters(const void* address) {
   ParkingBucket& bucket = parking_lot.bucket_for(address);
   const Region in;
   const LockGuard guard(bucket.lock);
-  const Parked* w = bucket.top;
-  while (w != nullptr && w->address != address) w = w->below;
   size_t n = 0;
-  for (; w != nullptr; w = w->next) ++n;
+  for (const Parked* w = bucket.front(address); w != nullptr; w = w->next) ++n;
   return n;
 }
 
