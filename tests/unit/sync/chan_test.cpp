@@ -16,13 +16,14 @@
 #include "gort/select.hpp"
 #include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
-#include "sched/current.hpp"
 #include "support/scheduler_test.hpp"
+#include "sync_fixture.hpp"
 
 namespace gort {
 namespace {
 
 using namespace std::chrono_literals;
+using test::Waiter;
 
 static_assert(std::input_iterator<chan<int>::iterator>);
 static_assert(std::input_iterator<chan<std::unique_ptr<int>>::iterator>);
@@ -31,21 +32,6 @@ static_assert(std::is_convertible_v<chan<int>, sender<int>> &&
               std::is_convertible_v<chan<int>, receiver<int>>);
 static_assert(!std::is_convertible_v<sender<int>, chan<int>> &&
               !std::is_convertible_v<receiver<int>, chan<int>>);
-
-// A fiber that is about to wait, and to do nothing before, so that others can see when it does.
-class Waiter {
- public:
-  void about_to_wait() { g_ = current_fiber(); }
-  void until_it_waits() const {
-    test::until([this] {
-      const G* g = g_.load();
-      return g != nullptr && g->get_state() == GState::waiting;
-    });
-  }
-
- private:
-  std::atomic<const G*> g_{nullptr};
-};
 
 class Chan : public test::SchedulerTest {};
 GORT_ON_EVERY_PROCS(Chan);
