@@ -5,6 +5,7 @@
 // Rejected: a lock-free ring (buffered only; the lock costs one atomic exchange per operation here,
 // as much as the ring's own); handing values through a heap node (an allocation per send); waking
 // all and letting them race (breaks FIFO, and costs wake-ups in vain).
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -206,10 +207,11 @@ op_status wait_nil(int64_t deadline_ns, op_status now) {
 chan_core* chan_make(size_t capacity, const element_ops& ops) {
   const size_t align = chan_core::block_align(ops);
   const size_t offset = chan_core::ring_offset(ops.align);
+  // No object is larger than PTRDIFF_MAX, and operator new for what is aligned rounds up, past SIZE_MAX to 0.
   size_t ring_bytes;
   size_t bytes;
   if (__builtin_mul_overflow(capacity, ops.bytes, &ring_bytes) ||
-      __builtin_add_overflow(ring_bytes, offset, &bytes)) {
+      __builtin_add_overflow(ring_bytes, offset, &bytes) || bytes > PTRDIFF_MAX) {
     throw std::bad_alloc();
   }
   auto* memory = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(align)));
