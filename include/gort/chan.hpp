@@ -49,7 +49,7 @@ inline constexpr element_ops ops_of{
         ? nullptr
         : +[](void* to, void* from) noexcept {
             if constexpr (!std::is_trivially_copyable_v<T>) {
-              new (to) T(std::move(*static_cast<T*>(from)));
+              ::new (to) T(std::move(*static_cast<T*>(from)));
             }
           },
     std::is_trivially_destructible_v<T>

@@ -238,7 +238,7 @@ func_timer func_timer_make(int64_t when_ns, F&& f) {
   constexpr auto destroy = [](void* room) noexcept { static_cast<function*>(room)->~function(); };
   const func_alarm made = func_alarm_make(sizeof(function), alignof(function), call, destroy);
   try {
-    new (made.room) function(std::forward<F>(f));
+    ::new (made.room) function(std::forward<F>(f));
   } catch (...) {
     func_alarm_abandon(made.a);
     throw;

@@ -41,5 +41,34 @@ TEST(ChanCapacity, ThatNoMemoryHasIsRefused) {
   EXPECT_THROW(chan<int>{SIZE_MAX / sizeof(int)}, std::bad_alloc);
 }
 
+// With an operator new in the class, the global placement new is not found in it.
+struct Pooled {
+  explicit Pooled(int n) : value(std::make_unique<int>(n)) {}
+  static void* operator new(size_t bytes) { return ::operator new(bytes); }
+  static void operator delete(void* p) { ::operator delete(p); }
+  void operator()() const { called->store(*value); }
+  std::unique_ptr<int> value;
+  std::atomic<int>* called = nullptr;
+};
+
+TEST_P(ChanEdges, ElementsMayHaveAnOperatorNew) {
+  in_fibers([] {
+    const chan<Pooled> c(1);
+    c.send(Pooled(1));
+    EXPECT_EQ(*c.recv()->value, 1);
+    select(on_send(c, Pooled(2)));
+    select(on_recv(c, [](std::optional<Pooled> v) { EXPECT_EQ(*v->value, 2); }));
+    selector s;
+    s.add(on_send(c, Pooled(3)));
+    s.select();
+    EXPECT_EQ(*c.recv()->value, 3);
+    std::atomic<int> called{0};
+    Pooled f(4);
+    f.called = &called;
+    after_func(0s, std::move(f));
+    test::until([&] { return called.load() == 4; });
+  });
+}
+
 }  // namespace
 }  // namespace gort
