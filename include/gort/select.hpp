@@ -33,6 +33,7 @@
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -112,6 +113,49 @@ class recv_case : case_base {
   slot<value_type> room_;
 };
 
+// Whether T can be copied, also where its trait knows no better: a container has a copy constructor whatever it contains, which
+// does not compile if its elements have none. Those in Seen are being looked into already.
+template <class T, class... Seen>
+constexpr bool has_copies();
+
+template <class T, class... Seen>
+inline constexpr bool parts_have_copies = true;
+template <class T, class... Seen>
+requires requires {
+  typename T::allocator_type;  // it owns what it contains
+  typename T::value_type;
+}
+inline constexpr bool parts_have_copies<T, Seen...> =
+    has_copies<std::remove_cv_t<typename T::value_type>, T, Seen...>();
+template <class T, class... Seen>
+inline constexpr bool parts_have_copies<std::optional<T>, Seen...> = has_copies<T, Seen...>();
+template <class A, class B, class... Seen>
+inline constexpr bool parts_have_copies<std::pair<A, B>, Seen...> =
+    has_copies<std::remove_cv_t<A>, Seen...>() && has_copies<std::remove_cv_t<B>, Seen...>();
+template <class... Parts, class... Seen>
+inline constexpr bool parts_have_copies<std::tuple<Parts...>, Seen...> =
+    (has_copies<std::remove_cv_t<Parts>, Seen...>() && ...);
+
+template <class T, class... Seen>
+constexpr bool has_copies() {
+  if constexpr ((std::is_same_v<T, Seen> || ...)) {
+    return true;
+  } else if constexpr (!std::is_copy_constructible_v<T>) {
+    return false;
+  } else {
+    return parts_have_copies<T, Seen...>;
+  }
+}
+
+}  // namespace detail
+
+// Whether a selector sends the value of a case once, and no copies of it: where T has none. To be specialized as true for types
+// that say that they have and do not, such as a struct with a std::vector of std::unique_ptr.
+template <class T>
+inline constexpr bool sent_once = !detail::has_copies<T>();
+
+namespace detail {
+
 // What a selector sends: a copy each time, or, where there is none, its value once.
 template <class Chan, class F>
 class resend_case : case_base {
@@ -123,8 +167,8 @@ class resend_case : case_base {
 
   void prepare(select_case& at) {
     at.kind = case_kind::send;
-    if constexpr (std::is_copy_constructible_v<value_type>) {
-      if (!copy_) copy_.emplace(value_);
+    if constexpr (!sent_once<value_type>) {
+      if (!copy_) copy_.emplace(std::as_const(value_));
       at.chan = chan_access::core(chan_);
       at.value = std::addressof(*copy_);
     } else {
@@ -133,7 +177,7 @@ class resend_case : case_base {
     }
   }
   void fire(op_status) {
-    if constexpr (std::is_copy_constructible_v<value_type>) {
+    if constexpr (!sent_once<value_type>) {
       copy_.reset();
     } else {
       sent_ = true;
@@ -145,6 +189,7 @@ class resend_case : case_base {
   Chan chan_;
   F f_;
   value_type value_;
+  // optional's copy operations are not made where nobody asks for them, so a T without copies may stand here.
   std::optional<value_type> copy_;
   bool sent_ = false;
 };
@@ -294,7 +339,7 @@ size_t select(Cases&&... cases) {
 //     while (...) s.select();
 //
 // Keeps its cases, and handles of their channels, and can be used again and again: a time limit counts from each call of
-// select() on; of a value to be sent a copy is sent each time, or, where the type has no copies, the value once, and the
+// select() on; of a value to be sent a copy is sent each time, or, where the type has no copies (sent_once), the value once, and the
 // case never goes on afterwards. add() allocates, select() and poll() do not. A function that is called may change
 // the selector. Used by one fiber or thread at a time; cannot be copied.
 class selector {

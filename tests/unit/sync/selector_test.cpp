@@ -1,10 +1,15 @@
 // selector: select with cases known only when the program runs.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "gort/select.hpp"
@@ -97,6 +102,122 @@ TEST_P(Selector, AValueWithoutCopiesIsSentOnce) {
     EXPECT_EQ(s.poll(), 0U);
     EXPECT_EQ(**c.recv(), 3);
     EXPECT_EQ(**c.recv(), 4);
+  });
+}
+
+// Their trait says that they have copies.
+using Pieces = std::vector<std::unique_ptr<int>>;
+static_assert(std::is_copy_constructible_v<Pieces>);
+struct Sealed {
+  Pieces pieces;
+};
+static_assert(sent_once<Pieces> && sent_once<std::optional<Pieces>> &&
+              sent_once<std::map<int, Pieces>> && sent_once<std::pair<int, Pieces>> &&
+              sent_once<std::tuple<int, Pieces>> && sent_once<std::vector<Pieces>>);
+static_assert(!sent_once<std::map<int, std::string>> && !sent_once<chan<std::unique_ptr<int>>>);
+struct Nested : std::vector<Nested> {};
+static_assert(!sent_once<Nested>);
+
+}  // namespace
+
+template <>
+inline constexpr bool sent_once<Sealed> = true;
+
+namespace {
+
+TEST_P(Selector, AContainerWithoutCopiesIsSentOnce) {
+  in_fibers([] {
+    const chan<Pieces> c(2);
+    const chan<Sealed> sealed(2);
+    const auto pieces = [] {
+      Pieces p;
+      p.push_back(std::make_unique<int>(3));
+      return p;
+    };
+    selector s;
+    s.add(on_send(c, pieces()));
+    s.add(on_send(sealed, Sealed{pieces()}));
+    EXPECT_NE(s.select(), s.select());
+    EXPECT_EQ(s.poll(), std::nullopt);
+    EXPECT_EQ(*c.recv()->at(0), 3);
+    EXPECT_EQ(*sealed.recv()->pieces.at(0), 3);
+  });
+}
+
+// Copied from a const, as everybody copies.
+TEST_P(Selector, CopiesWithoutChangingItsValue) {
+  struct Greedy {
+    Greedy() = default;
+    Greedy(Greedy& other) : copies(other.copies++) {}
+    Greedy(const Greedy& other) = default;
+    Greedy(Greedy&&) noexcept = default;
+    int copies = 0;
+  };
+  in_fibers([] {
+    const chan<Greedy> c(2);
+    selector s;
+    s.add(on_send(c, Greedy()));
+    s.select();
+    s.select();
+    EXPECT_EQ(c.recv()->copies, 0);
+    EXPECT_EQ(c.recv()->copies, 0);
+  });
+}
+
+TEST_P(Selector, AFunctionMayThrow) {
+  in_fibers([] {
+    const chan<int> c(2);
+    bool throws = true;
+    const auto f = [&] {
+      if (throws) throw std::runtime_error("fired");
+    };
+    EXPECT_THROW(select(on_send(c, 1, f)), std::runtime_error);
+    EXPECT_THROW(select(on_recv(c, f), on_recv(chan<int>())), std::runtime_error);
+    EXPECT_EQ(c.size(), 0U);  // it was sent, and received
+    selector s;
+    s.add(on_send(c, 7, f));
+    s.add(on_timeout(0s, f));
+    for (size_t sent = 1; sent <= 2; ++sent) {
+      EXPECT_THROW(s.select(), std::runtime_error);
+      EXPECT_EQ(c.size(), sent);
+    }
+    EXPECT_THROW(s.select(), std::runtime_error);  // the limit
+    throws = false;
+    EXPECT_EQ(s.select(), 1U);
+    EXPECT_EQ(c.recv(), 7);
+    EXPECT_EQ(s.select(), 0U);
+    EXPECT_EQ(c.recv(), 7);
+    EXPECT_EQ(c.recv(), 7);
+  });
+}
+
+TEST_P(Selector, ThousandsOfCases) {
+  in_fibers([] {
+    constexpr size_t kChannels = 4000;
+    constexpr size_t kRounds = 30;
+    std::vector<chan<size_t>> all;
+    all.reserve(kChannels);
+    selector s;
+    size_t got = kChannels;
+    for (size_t i = 0; i < kChannels; ++i) {
+      all.emplace_back();
+      s.add(on_recv(all[i], [&](std::optional<size_t> v) { got = v.value_or(kChannels); }));
+    }
+    EXPECT_EQ(s.poll(), std::nullopt);
+    auto sends = spawn([&all] {
+      for (size_t k = 0; k < kRounds; ++k) {
+        const size_t i = k * 2654435761U % kChannels;
+        all[i].send(i);
+      }
+    });
+    for (size_t k = 0; k < kRounds; ++k) {
+      const size_t i = k * 2654435761U % kChannels;
+      EXPECT_EQ(s.select(), i);
+      EXPECT_EQ(got, i);
+    }
+    sends.join();
+    s.add(on_timeout(1ms));
+    EXPECT_EQ(s.select(), kChannels);
   });
 }
 
