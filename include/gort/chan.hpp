@@ -184,37 +184,11 @@ class chan {
   // Two handles of one channel.
   friend bool operator==(const chan& a, const chan& b) noexcept { return a.core_ == b.core_; }
 
-  // Receives until closed and drained: for (T& v : c), for (T v : c). The contract of std::input_iterator.
-  class iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = T;
-    using difference_type = std::ptrdiff_t;
-    using pointer = T*;
-    using reference = T&;
-
-    iterator() noexcept = default;
-    // Receives the first value.
-    explicit iterator(const chan* c) : chan_(c), value_(c->recv()) {}
-    T& operator*() const noexcept { return *value_; }
-    T* operator->() const noexcept { return std::addressof(*value_); }
-    iterator& operator++() {
-      value_.reset();
-      // Not by assignment, which T need not have.
-      if (std::optional<T> next = chan_->recv()) value_.emplace(std::move(*next));
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept {
-      return !i.value_.has_value();
-    }
-
-   private:
-    const chan* chan_ = nullptr;
-    mutable std::optional<T> value_;
-  };
-  // Both of these serve the for loop; begin() receives the first value.
-  [[nodiscard]] iterator begin() const { return iterator(this); }
+  // Receives until closed and drained. The contract of std::input_iterator; keeps a handle of the channel.
+  class iterator;
+  // Both of these serve the for loop, for (auto& v : c): the value is the loop's, to be moved from at will. So for (T v : c)
+  // makes a copy, where T has them. begin() receives the first value.
+  [[nodiscard]] iterator begin() const { return iterator(*this); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
@@ -249,6 +223,36 @@ class chan {
   }
 
   detail::chan_core* core_;
+};
+
+template <class T>
+class chan<T>::iterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = T;
+  using difference_type = std::ptrdiff_t;
+  using pointer = T*;
+  using reference = T&;
+
+  iterator() noexcept = default;
+  // Receives the first value.
+  explicit iterator(chan c) : chan_(std::move(c)), value_(chan_.recv()) {}
+  T& operator*() const noexcept { return *value_; }
+  T* operator->() const noexcept { return std::addressof(*value_); }
+  iterator& operator++() {
+    value_.reset();
+    // Not by assignment, which T need not have.
+    if (std::optional<T> next = chan_.recv()) value_.emplace(std::move(*next));
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept {
+    return !i.value_.has_value();
+  }
+
+ private:
+  chan chan_ = nil();
+  mutable std::optional<T> value_;
 };
 
 namespace detail {

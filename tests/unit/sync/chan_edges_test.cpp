@@ -70,5 +70,35 @@ TEST_P(ChanEdges, ElementsMayHaveAnOperatorNew) {
   });
 }
 
+TEST_P(ChanEdges, ALoopGoesOnWithItsChannel) {
+  in_fibers([] {
+    chan<int> c(2);
+    const chan<int> next;
+    next.close();
+    c.send(1);
+    c.send(2);
+    c.close();
+    int last = 0;
+    for (const int v : c) {
+      c = next;  // and with the handle, the channel would be gone
+      last = v;
+    }
+    EXPECT_EQ(last, 2);
+  });
+}
+
+TEST_P(ChanEdges, ALoopMayTakeWhatCannotBeCopied) {
+  in_fibers([] {
+    const chan<std::unique_ptr<int>> c(2);
+    c.send(std::make_unique<int>(1));
+    c.send(std::make_unique<int>(2));
+    c.close();
+    std::vector<std::unique_ptr<int>> taken;
+    for (auto& v : c) taken.push_back(std::move(v));
+    ASSERT_EQ(taken.size(), 2U);
+    EXPECT_EQ(*taken[1], 2);
+  });
+}
+
 }  // namespace
 }  // namespace gort
