@@ -291,9 +291,9 @@ Select::Found Select::wait() noexcept {
     }
   }
   if (hooked_) asleep_ = true;
-  const WakeCause how = timeout_ == kNobody
-                            ? park(*this)
-                            : TimedPark(*this, time_after(cases_[timeout_].after_ns)).park();
+  const int64_t until_ns = timeout_ == kNobody ? kNever : time_after(cases_[timeout_].after_ns);
+  // A timer that never fires would keep the deadlock report away (D2 in deadlock.cpp).
+  const WakeCause how = until_ns == kNever ? park(*this) : TimedPark(*this, until_ns).park();
   leave_queues();
   if (how == WakeCause::timeout) return {timeout_};
   if (how == WakeCause::stopped) return {.stopped = true};

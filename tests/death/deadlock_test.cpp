@@ -106,6 +106,35 @@ TEST_P(DeadlockDeathTest, NamesSelects) {
 }
 
 // Ends the main function beside a fiber that waits for good, whatever it is asked. What it waits for is never given back.
+// A limit that never comes is none (D2).
+TEST_P(DeadlockDeathTest, IsReportedUnderALimitForEver) {
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] {
+          const chan<int> a;
+          const chan<int> b;
+          select(on_recv(a), on_recv(b), on_timeout(std::chrono::hours::max()));
+        });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] { select(on_timeout(std::chrono::hours::max())); });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+  EXPECT_EXIT(
+      {
+        give_up_after(10);
+        run(opts(), [] {
+          int out;
+          (void)chan<int>().recv_for(out, std::chrono::hours::max());
+        });
+      },
+      ExitedWithCode(kDeadlock), "gort: deadlock");
+}
+
 template <class Wait>
 void leave_behind(const options& o, Wait&& wait) {
   give_up_after(10);
