@@ -11,6 +11,9 @@
 // before a receive that sees it; with capacity k the n-th receive happens before the (n+k)-th send
 // completes.
 //
+// T's move constructor, and the destructor of what was moved from, run under the channel's lock, on
+// whichever side comes second: they must not wait, take a lock, allocate, or use this channel.
+//
 // The waiting operations are cancellable: they throw gort::stopped when the fiber is asked to stop.
 #pragma once
 
@@ -90,6 +93,9 @@ union slot {
 // A handle of a channel of T. What all operations have in common stands at the top of chan.hpp.
 template <class T>
 class chan {
+  static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                "gort::chan<T>: T must be an object type, neither const nor volatile; a channel of "
+                "references is one of pointers or std::reference_wrapper");
   static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
                 "gort::chan<T>: T must be nothrow movable, so that no value is lost on the way");
 
@@ -155,7 +161,8 @@ class chan {
     return send_copy(v, detail::steady_ns(t));
   }
 
-  // Without waiting: ok, empty, closed (and drained). out is assigned on ok only.
+  // Without waiting: ok, empty, closed (and drained). out is assigned on ok only. If the assignment throws, the value is lost;
+  // into a std::optional<T> it is moved by T's constructor, which does not throw.
   [[nodiscard]] op_status try_recv(T& out) const { return recv_into(out, detail::chan_now); }
   [[nodiscard]] op_status try_recv(std::optional<T>& out) const {
     return recv_into(out, detail::chan_now);

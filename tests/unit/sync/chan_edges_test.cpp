@@ -100,5 +100,27 @@ TEST_P(ChanEdges, ALoopMayTakeWhatCannotBeCopied) {
   });
 }
 
+struct ThrowsWhenAssigned {
+  explicit ThrowsWhenAssigned(int n) : value(n) {}
+  ThrowsWhenAssigned(ThrowsWhenAssigned&&) noexcept = default;
+  ThrowsWhenAssigned& operator=(ThrowsWhenAssigned&&) { throw std::runtime_error("assigned"); }
+  int value;
+};
+
+// As chan.hpp says: the assignment loses the value, and an optional is not assigned to.
+TEST_P(ChanEdges, AnAssignmentMayThrow) {
+  in_fibers([] {
+    const chan<ThrowsWhenAssigned> c(2);
+    c.send(ThrowsWhenAssigned(1));
+    c.send(ThrowsWhenAssigned(2));
+    ThrowsWhenAssigned out(0);
+    EXPECT_THROW((void)c.try_recv(out), std::runtime_error);
+    EXPECT_EQ(out.value, 0);
+    std::optional<ThrowsWhenAssigned> kept(std::in_place, 0);
+    EXPECT_EQ(c.try_recv(kept), op_status::ok);
+    EXPECT_EQ(kept->value, 2);
+  });
+}
+
 }  // namespace
 }  // namespace gort
