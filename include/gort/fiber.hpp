@@ -50,7 +50,7 @@ int64_t steady_ns_after(const std::chrono::duration<Rep, Period>& d) {
   const int64_t now =
       std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
           .count();
-  if (d <= d.zero()) return now;
+  if (!(d > d.zero())) return now;  // NaN, too
   // In double first: hours::max() must not overflow.
   if (std::chrono::duration<double, std::nano>(d).count() >
       static_cast<double>(INT64_MAX - now) - 1e6) {
@@ -97,7 +97,7 @@ void sleep_until(const std::chrono::time_point<Clock, Duration>& t) {
 // Sleeps at least d.
 template <class Rep, class Period>
 void sleep_for(const std::chrono::duration<Rep, Period>& d) {
-  if (d <= d.zero()) return yield();
+  if (!(d > d.zero())) return yield();
   detail::sleep_until_ns(detail::steady_ns_after(d));
 }
 

@@ -122,5 +122,32 @@ TEST_P(ChanEdges, AnAssignmentMayThrow) {
   });
 }
 
+TEST_P(ChanEdges, LimitsMayBeDoubles) {
+  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  static constexpr double kForever = std::numeric_limits<double>::infinity();
+  const int64_t before = test::now_ns();
+  EXPECT_GE(detail::steady_ns_after(Seconds(kNaN)), before);
+  EXPECT_EQ(detail::steady_ns_after(Seconds(kForever)), INT64_MAX);
+  in_fibers([] {
+    const chan<int> c;
+    int out = 0;
+    for (const double d : {kNaN, -1.0, 0.0, 0.0005, -kForever}) {
+      const auto begin = std::chrono::steady_clock::now();
+      EXPECT_EQ(c.recv_for(out, Seconds(d)), op_status::timeout);
+      EXPECT_EQ(c.send_for(1, Seconds(d)), op_status::timeout);
+      EXPECT_EQ(select(on_recv(c), on_timeout(Seconds(d))), 1U);
+      EXPECT_EQ(select(on_recv(c), on_send(c, 1), on_timeout(Seconds(d))), 2U);
+      sleep_for(Seconds(d));
+      const timer t{Seconds(d)};
+      (void)t.channel().recv();
+      EXPECT_TRUE(!(d > 0) || std::chrono::steady_clock::now() - begin >= Seconds(6 * d));
+    }
+    auto sends = spawn([&] { EXPECT_EQ(c.send_for(7, Seconds(kForever)), op_status::ok); });
+    EXPECT_EQ(c.recv_for(out, Seconds(kForever)), op_status::ok);
+    EXPECT_EQ(out, 7);
+    sends.get();
+  });
+}
+
 }  // namespace
 }  // namespace gort
