@@ -25,6 +25,7 @@
 #include "gort/select.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
+#include "gort/timer.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -105,7 +106,6 @@ TEST_P(DeadlockDeathTest, NamesSelects) {
       ExitedWithCode(kDeadlock), "\"main\": waiting, select(.|\n)*\"other\": waiting, select");
 }
 
-// Ends the main function beside a fiber that waits for good, whatever it is asked. What it waits for is never given back.
 // A limit that never comes is none (D2).
 TEST_P(DeadlockDeathTest, IsReportedUnderALimitForEver) {
   EXPECT_EXIT(
@@ -135,6 +135,7 @@ TEST_P(DeadlockDeathTest, IsReportedUnderALimitForEver) {
       ExitedWithCode(kDeadlock), "gort: deadlock");
 }
 
+// Ends the main function beside a fiber that waits for good, whatever it is asked. What it waits for is never given back.
 template <class Wait>
 void leave_behind(const options& o, Wait&& wait) {
   give_up_after(10);
@@ -376,6 +377,14 @@ TEST_F(FatalDeathTest, AnExceptionLeavesADetachedTask) {
                 t.detach();
               }),
               KilledBySignal(SIGABRT), "gort: fatal: .*too late");
+}
+
+TEST_F(FatalDeathTest, AnExceptionLeavesATimersFunction) {
+  EXPECT_EXIT(run([] {
+                after_func(1ms, [] { throw std::runtime_error("too early"); });
+                for (;;) yield();
+              }),
+              KilledBySignal(SIGABRT), "gort: fatal: .*too early");
 }
 
 TEST_F(FatalDeathTest, AFiberDestroysItsOwnHandle) {

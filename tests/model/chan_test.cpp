@@ -1,4 +1,4 @@
-// Models of chan.cpp and chan_core.hpp (C1 to C4; W1 and W2 of park.hpp) with foreign threads, which are single threads of the
+// Models of chan.cpp and chan_core.hpp (C1 to C5; W1 and W2 of park.hpp) with foreign threads, which are single threads of the
 // checker, and with fibers. Two of a kind and stop requests beside values: what park_test.cpp leaves out.
 #include "gort/chan.hpp"
 
@@ -161,6 +161,46 @@ void last_handle() {
   t.join();
 }
 
+// With capacity k, the n-th receive happens before the (n + k)-th send completes, whether that waits for room or finds it.
+template <size_t kCapacity>
+void receive_and_later_send() {
+  Chan c(kCapacity);
+  var<int> data;
+  Thread t([&] {
+    data = 1;
+    check(c.get() == 1, "the first one");
+    for (int n = 2; n <= static_cast<int>(kCapacity) + 1; ++n) check(c.get() == n, "in order");
+  });
+  for (int n = 1; n <= static_cast<int>(kCapacity) + 1; ++n) c.put(n);
+  check(data == 1, "the receive happens before the send that needs its room");
+  t.join();
+}
+
+// A close happens before the receive that sees it, and before the send that does.
+void close_and_who_sees_it() {
+  Chan c;
+  var<int> data;
+  Thread t([&] {
+    data = 1;
+    detail::chan_close(c.core);
+  });
+  int n = 0;
+  check(c.recv(n) == op_status::closed, "closed");
+  check(data == 1, "the close happens before the receive");
+  t.join();
+}
+void close_and_sender_who_sees_it() {
+  Chan c;
+  var<int> data;
+  Thread t([&] {
+    data = 1;
+    detail::chan_close(c.core);
+  });
+  check(c.send(1) == op_status::closed, "closed");
+  check(data == 1, "the close happens before the send");
+  t.join();
+}
+
 // W1 on foreign threads: a value races with the time limits of both.
 template <size_t kCapacity>
 void limits_and_value() {
@@ -312,6 +352,15 @@ TEST(ChanModel, Close) {
   expect_right_at_random(5'000, close_and_senders<0>);
   expect_right_at_random(5'000, close_and_senders<1>);
   expect_right({}, two_closes);
+}
+TEST(ChanModel, ReceiveHappensBeforeALaterSend) {
+  expect_right({.preemptions = 1}, receive_and_later_send<0>);
+  expect_right({.preemptions = 1}, receive_and_later_send<1>);
+  expect_right_at_random(5'000, receive_and_later_send<2>);
+}
+TEST(ChanModel, CloseHappensBeforeWhatSeesIt) {
+  expect_right({.preemptions = 1}, close_and_who_sees_it);
+  expect_right({.preemptions = 1}, close_and_sender_who_sees_it);
 }
 TEST(ChanModel, LastHandle) {
   expect_right({}, last_handle);  // C5: and its look at the queues is no race

@@ -15,6 +15,7 @@
 
 #include "gort/chan.hpp"
 #include "gort/run.hpp"
+#include "gort/select.hpp"
 #include "gort/spawn.hpp"
 #include "gort/wait_group.hpp"
 #include "sched/chaos.hpp"
@@ -359,6 +360,61 @@ TEST_P(UserTimer, WorkInsideBlocking) {
 }
 
 // A heap is run in the handler of a signal, too, when the slice of the only fiber is over.
+TEST_P(UserTimer, MayBeSetForEver) {
+  in_fibers([] {
+    constexpr auto kForever = std::chrono::hours::max();
+    const timer t(kForever);
+    const ticker beat(kForever);
+    std::atomic<int> calls{0};
+    const func_timer f = after_func(kForever, [&] { ++calls; });
+    EXPECT_EQ(select(on_recv(t.channel()), on_recv(beat.channel()), otherwise()), 2U);
+    EXPECT_TRUE(t.stop() && beat.stop() && f.stop());
+    EXPECT_FALSE(t.reset(kForever) || beat.reset(kForever) || f.reset(kForever));
+    EXPECT_TRUE(f.reset(0s) && t.reset(0s) && beat.reset(1ns));
+    test::until([&] { return calls.load() == 1; });
+    EXPECT_TRUE(t.channel().recv() && beat.channel().recv());
+  });
+}
+
+// Of what was set each time, either somebody gets the tick, or one stop or reset says true.
+TEST_P(UserTimer, ManyMayStopAndSetOne) {
+  in_fibers([] {
+    constexpr int kFibers = 4;
+    constexpr int kRounds = 300;
+    const timer t(0s);
+    std::atomic<int> sets{1};
+    std::atomic<int> ends{0};
+    wait_group all;
+    for (int i = 0; i < kFibers; ++i) {
+      all.go([&, i] {
+        for (int k = 0; k < kRounds; ++k) {
+          TimePoint tick;
+          switch ((i + k) % 4) {
+            case 0:
+              ++sets;
+              ends += t.reset(0s) ? 1 : 0;
+              break;
+            case 1:
+              ++sets;
+              ends += t.reset(k % 8 < 4 ? std::chrono::microseconds(5) : 1h) ? 1 : 0;
+              break;
+            case 2:
+              ends += t.stop() ? 1 : 0;
+              break;
+            default:
+              ends += t.channel().try_recv(tick) == op_status::ok ? 1 : 0;
+          }
+          if (k % 16 == 0) yield();
+        }
+      });
+    }
+    all.wait();
+    ends += t.stop() ? 1 : 0;
+    EXPECT_EQ(ends, sets);
+    EXPECT_FALSE(t.stop());
+  });
+}
+
 TEST_P(UserTimer, FireWhileEveryFiberComputes) {
   in_fibers([this] {
     std::atomic<int> left{4};
