@@ -26,104 +26,17 @@
 
 #include "arguments.hpp"
 #include "chat/line_reader.hpp"
+#include "chat/room.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr size_t kOutboxLines = 1024;  // half a megabyte at most for each client
-constexpr auto kPatience = 3s;         // for a client to take a line, and to close after the last
-constexpr auto kGrace = 3s;            // for all clients to do so at the server's end
+constexpr auto kPatience = 3s;  // for a client to take a line, and to close after the last
+constexpr auto kGrace = 3s;     // for all clients to do so at the server's end
 
-using Line = std::shared_ptr<const std::string>;  // one copy, however many clients
-
-struct Client {
-  gort::net::tcp_stream peer;
-  gort::chan<Line> outbox{kOutboxLines};
-  std::string name;  // the room's; empty: not known yet
-};
-using ClientPtr = std::shared_ptr<Client>;
-
-struct Event {
-  enum class Kind { enters, says, leaves, server_ends } kind;
-  ClientPtr client;
-  std::string text;
-};
-
-class Room {
- public:
-  void take(const Event& event) {
-    const ClientPtr& client = event.client;
-    switch (event.kind) {
-      case Event::Kind::enters:
-        clients_.push_back(client);
-        (void)client->outbox.try_send(to_line("* Your name?"));  // there is room for the first
-        if (ended_) remove(client);
-        break;
-      case Event::Kind::says:
-        hear(client, event.text);
-        break;
-      case Event::Kind::leaves:
-        dismiss(client, " has left");
-        break;
-      case Event::Kind::server_ends:
-        tell("* The server ends");
-        ended_ = true;
-        for (const ClientPtr& each : clients_) each->outbox.close();
-        clients_.clear();
-        break;
-    }
-  }
-
- private:
-  static Line to_line(std::string text) {
-    return std::make_shared<const std::string>(std::move(text) + "\n");
-  }
-
-  void hear(const ClientPtr& client, const std::string& text) {
-    if (!is_here(client)) return;  // said before it noticed that it was not
-    if (!client->name.empty()) return tell(client->name + ": " + text, client.get());
-    const bool taken =
-        std::ranges::any_of(clients_, [&](const ClientPtr& other) { return other->name == text; });
-    if (text.empty() || taken) {
-      (void)client->outbox.try_send(to_line("* Another name, please?"));
-      return;
-    }
-    client->name = text;
-    tell("* " + text + " has come");
-  }
-
-  // To all but `speaker`.
-  void tell(std::string text, const Client* speaker = nullptr) {
-    const Line line = to_line(std::move(text));
-    std::vector<ClientPtr> behind;
-    for (const ClientPtr& client : clients_) {
-      if (client.get() == speaker) continue;
-      if (client->outbox.try_send(line) == gort::op_status::full) behind.push_back(client);
-    }
-    for (const ClientPtr& client : behind) {
-      client->peer.close();  // its reader and its writer find that out
-      dismiss(client, " was too slow");
-    }
-  }
-
-  void dismiss(const ClientPtr& client, const char* why) {
-    if (remove(client) && !client->name.empty()) tell("* " + client->name + why);
-  }
-  [[nodiscard]] bool is_here(const ClientPtr& client) const {
-    return std::ranges::find(clients_, client) != clients_.end();
-  }
-  // False: it is not here any more.
-  bool remove(const ClientPtr& client) {
-    if (std::erase(clients_, client) == 0) return false;
-    client->outbox.close();
-    return true;
-  }
-
-  std::vector<ClientPtr> clients_;
-  bool ended_ = false;
-};
+using chat::Client, chat::ClientPtr, chat::Event, chat::Line, chat::Room;
 
 // Writes what comes into the outbox, and then the end of the stream.
 void write_lines(const ClientPtr& client) {
