@@ -11,7 +11,9 @@
 #include <exception>
 #include <functional>
 #include <gort/gort.hpp>
+#include <new>
 #include <optional>
+#include <stop_token>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -44,14 +46,17 @@ void part(gort::net::tcp_stream& peer) {
   }
 }
 
-void echo(gort::net::tcp_stream peer) {
+void echo(gort::net::tcp_stream peer) try {
   char buffer[4096];
   std::string_view out;  // to be sent back
   std::error_code ec;
-  std::optional<steady_clock::time_point>
-      end;  // known once the run ends; a peer that goes on does not move it
+  // Known once the run ends; a peer that goes on does not move it.
+  std::optional<steady_clock::time_point> end;
+  const std::stop_token stop = gort::this_fiber::stop_token();
   while (!ec) {
     try {
+      // Who never lets us wait, by sending fast and taking fast, would never let us hear of it.
+      if (!end && stop.stop_requested()) end = steady_clock::now() + kGrace;
       if (end) {
         peer.set_deadline(out.empty() ? std::min(*end, steady_clock::now() + kLastCall) : *end, ec);
       }
@@ -61,11 +66,11 @@ void echo(gort::net::tcp_stream peer) {
         out = std::string_view(buffer, n);
       }
       out.remove_prefix(peer.write_some(out, ec));
-    } catch (const gort::stopped&) {
-      end = steady_clock::now() + kGrace;
+    } catch (const gort::stopped&) {  // above is seen why
     }
   }
   part(peer);
+} catch (const std::bad_alloc&) {  // for the token: this peer is sent away
 }
 
 void close_at_signal(gort::net::tcp_listener& listener, const gort::chan<int>& signals) {

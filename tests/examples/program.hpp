@@ -184,6 +184,7 @@ class Client {
     const ssize_t n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return n > 0 ? static_cast<size_t>(n) : 0;
   }
+  [[nodiscard]] int fd() const { return fd_; }
   void finish() const { ::shutdown(fd_, SHUT_WR); }
   // The end of the object is then a reset.
   void reset_at_end() const {

@@ -5,6 +5,7 @@
 #include <map>
 #include <sstream>
 
+#include "flood.hpp"
 #include "program.hpp"
 
 namespace example_tests {
@@ -95,6 +96,17 @@ TEST_F(Example, EchoServerEndsAlsoWithAPeerThatGoesOnTalking) {
   }
   EXPECT_FALSE(late);
   talker.finish();
+  EXPECT_EQ(server.wait(), 0) << server.errors;
+}
+
+TEST_F(Example, EchoServerEndsAlsoWithPeersForWhomItNeverWaits) {
+  const OneProcessor shared;
+  Program server("echo_server", {"0"});
+  const uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.errors;
+  Flood flood(server, port, std::string(size_t{256} * 1024, 'x'));
+  constexpr auto kLimit = std::chrono::seconds(15);  // it should take three
+  EXPECT_EQ(flood.peers_left_after(kLimit), 0U);
   EXPECT_EQ(server.wait(), 0) << server.errors;
 }
 
