@@ -45,6 +45,7 @@ struct Server {
   std::atomic<uint64_t> requests{0};  // of connections that have ended
   std::atomic<uint64_t> connections{0};
   std::atomic<unsigned> ticks{0};  // a clock that costs its readers nothing
+  std::atomic<bool> ends{false};
 };
 
 struct Connection {
@@ -52,8 +53,10 @@ struct Connection {
   http::Session session;
   std::optional<steady_clock::time_point> end;  // known once the run ends
 
-  // gort::stopped has come, as it does once, wherever the fiber waits. All that is still to be done has this time.
+  // The server ends: gort::stopped has come, as it does once, wherever the fiber waits, or the fiber has seen it without a wait. All that
+  // is still to be done has this time.
   void end_soon(std::error_code& ec) {
+    if (end) return;
     session.close_soon();
     end = steady_clock::now() + kGrace;
     peer.set_deadline(*end, ec);
@@ -106,6 +109,8 @@ void serve(Server& server, gort::net::tcp_stream peer) {
   unsigned tick = ~0U;
   while (!session.closing()) {
     const unsigned now = server.ticks.load(std::memory_order_relaxed);
+    // Who never lets us wait, by sending fast and taking fast, would never let us hear of it.
+    if (server.ends.load(std::memory_order_relaxed)) connection.end_soon(ec);
     if (connection.end) {
       const auto last_call = std::min(*connection.end, steady_clock::now() + kLastCall);
       connection.peer.set_read_deadline(session.idle() ? last_call : *connection.end, ec);
@@ -161,6 +166,7 @@ void accept_all(Server& server) {
 void end_at_signal(Server& server, const gort::chan<int>& signals) {
   (void)signals.recv();
   gort::signals::stop(signals);  // the next one does what it does by itself
+  server.ends.store(true, std::memory_order_relaxed);
   server.listener.close();
 }
 
