@@ -52,17 +52,25 @@ void write_lines(const ClientPtr& client) {
   if (!ec) peer.set_read_deadline(steady_clock::now() + kPatience, ec);
 }
 
+// Hands on what it says.
+void hear(const ClientPtr& client, const gort::sender<Event>& room) try {
+  chat::LineReader lines(client->peer);
+  while (auto line = lines.next()) room.send({Event::Kind::says, client, *std::move(line)});
+} catch (const std::exception& error) {  // no memory for a line
+  std::fprintf(stderr, "chat_server: a client is sent away: %s\n", error.what());
+  client->peer.close();
+}
+
 // A client, from its coming to its end.
 void talk(gort::net::tcp_stream peer, const gort::sender<Event>& room) try {
   const auto client = std::make_shared<Client>();
   client->peer = std::move(peer);
   auto writer = gort::spawn(write_lines, client);
   room.send({Event::Kind::enters, client, {}});
-  chat::LineReader lines(client->peer);
-  while (auto line = lines.next()) room.send({Event::Kind::says, client, *std::move(line)});
+  hear(client, room);
   room.send({Event::Kind::leaves, client, {}});
   writer.get();
-} catch (const std::system_error& error) {  // no memory for the writer's stack
+} catch (const std::exception& error) {  // no memory, for the writer's stack most likely
   std::fprintf(stderr, "chat_server: a client is sent away: %s\n", error.what());
 }
 

@@ -95,7 +95,7 @@ void linger(Connection& connection) {
   }
 }
 
-void serve(Server& server, gort::net::tcp_stream peer) {
+void serve(Server& server, gort::net::tcp_stream peer) try {
   Connection connection{std::move(peer), {}, {}};
   http::Session& session = connection.session;
   std::string out;
@@ -132,6 +132,8 @@ void serve(Server& server, gort::net::tcp_stream peer) {
   }
   server.requests.fetch_add(session.served(), std::memory_order_relaxed);
   if (session.closing() || connection.end) linger(connection);
+} catch (const std::exception& error) {  // no memory: this peer is sent away, and the others stay
+  std::fprintf(stderr, "http_server: a connection is given up: %s\n", error.what());
 }
 
 // Says once per shortage what is missing, and gives it time to pass: without the pause a connection
