@@ -30,7 +30,7 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr auto kIdleTime = 60s;    // then a silent connection is closed
+constexpr auto kIdleTime = 60s;    // then a connection is closed: without a request, or within one
 constexpr auto kTick = 5s;         // how often the log looks, and how coarse kIdleTime is
 constexpr auto kLastCall = 100ms;  // at the end: for a request that is on its way, if all is quiet
 constexpr auto kGrace = 3s;        // at the end: for all that is still read and answered
@@ -107,6 +107,7 @@ void serve(Server& server, gort::net::tcp_stream peer) try {
   };
   std::error_code ec;
   unsigned tick = ~0U;
+  bool fresh = true;  // the last read has begun or completed a request
   while (!session.closing()) {
     const unsigned now = server.ticks.load(std::memory_order_relaxed);
     // Who never lets us wait, by sending fast and taking fast, would never let us hear of it.
@@ -114,7 +115,7 @@ void serve(Server& server, gort::net::tcp_stream peer) try {
     if (connection.end) {
       const auto last_call = std::min(*connection.end, steady_clock::now() + kLastCall);
       connection.peer.set_read_deadline(session.idle() ? last_call : *connection.end, ec);
-    } else if (now != tick) {  // moving the deadline for every request would be a waste
+    } else if (fresh && now != tick) {  // moving the deadline for every request would be a waste
       tick = now;
       connection.peer.set_deadline(steady_clock::now() + kIdleTime, ec);
     }
@@ -126,7 +127,11 @@ void serve(Server& server, gort::net::tcp_stream peer) try {
       continue;
     }
     if (ec || n == 0) break;
+    // A byte every few seconds is neither.
+    fresh = session.idle();
+    const uint64_t before = session.served();
     session.feed(n, out, handler);
+    fresh = fresh || session.served() != before;
     if (!write_all(connection, out)) break;
     out.clear();
   }
