@@ -8,7 +8,9 @@
 #include <cctype>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <gort/gort.hpp>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <span>
@@ -27,13 +29,30 @@ using Counts = std::map<std::string, size_t>;
 constexpr size_t kChunkBytes = 64 * 1024;
 constexpr int kCounters = 4;
 constexpr size_t kWordsShown = 10;
+constexpr int kOpenFiles =
+    32;  // at once: their number is limited, and a disk does not read more of them faster
+constexpr size_t kPieceBytesMax = 1024 * 1024;  // a word that is longer is cut into several
 
 bool is_word(unsigned char c) {
   return std::isalnum(c) != 0 || c == '\'' || c >= 0x80;
 }
 
+// Leave to have a file open, given back at its end.
+class Permit {
+ public:
+  explicit Permit(gort::counting_semaphore<>& of) : of_(of) { of_.acquire(); }
+  Permit(const Permit&) = delete;
+  Permit& operator=(const Permit&) = delete;
+  ~Permit() { of_.release(); }
+
+ private:
+  gort::counting_semaphore<>& of_;
+};
+
 // Sends the file in pieces that end between words. Returns what went wrong.
-std::error_code read_file(const std::string& path, const gort::chan<std::string>& text) {
+std::error_code read_file(const std::string& path, gort::counting_semaphore<>& open,
+                          const gort::chan<std::string>& text) {
+  const Permit permit(open);
   std::error_code ec;
   examples::File file(path, ec);
   std::string piece;
@@ -44,7 +63,14 @@ std::error_code read_file(const std::string& path, const gort::chan<std::string>
     more = n == kChunkBytes;
     piece.resize(kept + n);
     auto cut = piece.end();
-    if (more) cut = std::find_if_not(piece.rbegin(), piece.rend(), is_word).base();
+    if (more) {
+      const auto searched = piece.begin() + static_cast<std::ptrdiff_t>(kept);
+      cut = std::find_if_not(piece.rbegin(), std::make_reverse_iterator(searched), is_word).base();
+      if (cut == searched) {  // the word does not end here
+        if (piece.size() < kPieceBytesMax) continue;
+        cut = piece.end();
+      }
+    }
     std::string rest(cut, piece.end());
     piece.erase(cut, piece.end());
     if (!piece.empty()) text.send(std::move(piece));
@@ -69,11 +95,13 @@ void count_words(const gort::chan<std::string>& text, const gort::chan<Counts>& 
 int count_files(const std::vector<std::string>& paths) {
   const gort::chan<std::string> text(16);
   const gort::chan<Counts> counts;
+  gort::counting_semaphore<> open(kOpenFiles);
   // Tasks are stopped and joined where they go out of scope, if something is thrown here. The counters, which go() has
   // started, are on their own: what they use is handed to them.
   std::vector<gort::task<std::error_code>> readers;
   readers.reserve(paths.size());
-  for (const std::string& path : paths) readers.push_back(gort::spawn(read_file, path, text));
+  for (const std::string& path : paths)
+    readers.push_back(gort::spawn(read_file, path, std::ref(open), text));
   for (int i = 0; i < kCounters; ++i) gort::go(count_words, text, counts);
   size_t failed = 0;
   for (size_t i = 0; i < paths.size(); ++i) {

@@ -1,4 +1,6 @@
 // hello, pipeline, echo_server, prime_sieve and dining_philosophers from outside.
+#include <sys/resource.h>
+
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -36,6 +38,36 @@ TEST_F(Example, PipelineCountsWhatItCanRead) {
   EXPECT_NE(some.output.find("200000 alpha"), std::string::npos) << some.output;
   EXPECT_EQ(some.errors,
             "pipeline: /no/such/file: No such file or directory\npipeline: /: Is a directory\n");
+  std::remove(path.c_str());
+}
+
+// Each is more than the channels hold, so that all stay open until the counters come to them.
+TEST_F(Example, PipelineOpensNotAllFilesAtOnce) {
+  const std::string path = ::testing::TempDir() + "gort_words_" + std::to_string(::getpid());
+  {
+    std::ofstream file(path);
+    for (int i = 0; i < 100'000; ++i) file << "gamma ";
+  }
+  constexpr rlim_t kFiles = 64;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{.rlim_cur = kFiles, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  Program all("pipeline", std::vector<std::string>(3 * kFiles, path));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(all.wait(), 0) << all.errors;
+  EXPECT_EQ(all.output, "19200000 gamma\n19200000 words in 192 files, 1 different\n");
+  std::remove(path.c_str());
+}
+
+TEST_F(Example, PipelineCutsWordsWithoutEnd) {
+  const std::string path = ::testing::TempDir() + "gort_words_" + std::to_string(::getpid());
+  constexpr size_t kMegabyte = 1024 * 1024;
+  std::ofstream(path) << std::string(3 * kMegabyte, 'x') << ' ' << std::string(kMegabyte - 1, 'x');
+  Program all("pipeline", {path});
+  EXPECT_EQ(all.wait(), 0) << all.errors;
+  EXPECT_TRUE(all.output.starts_with("       3 xxx"));
+  EXPECT_TRUE(all.output.ends_with("x\n       4 words in 1 files, 2 different\n"));
   std::remove(path.c_str());
 }
 
