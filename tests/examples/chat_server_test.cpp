@@ -156,6 +156,15 @@ TEST_F(ChatServer, LongLinesAreCutAndTerminalsAreSafe) {
   EXPECT_EQ(ann->hear(), "bob: " + std::string(512, 'b'));
   EXPECT_EQ(ann->hear(), "bob: " + std::string(176, 'b'));
   EXPECT_EQ(ann->hear(), "bob: ?[2J??red?");
+  // U+009B and others of its kind: in UTF-8, as bytes, behind half a character, and in what only looks like one.
+  bob->say(
+      "\xc2\x9b"
+      "2J\xc2\x80\xc2\x9f.\x9b"
+      "2J\xc4.\xe2\x82\x9b.\xe0\x82\x9b.\xed\xa0\x9b.\xf5\x9b.\xc1\x9b");
+  EXPECT_EQ(ann->hear(), "bob: ?2J??.?2J\xc4.\xe2\x82\x9b.\xe0??.\xed\xa0?.\xf5?.\xc1?");
+  // What has such bytes inside and is a letter, also in Latin-1, stays as it is.
+  bob->say("\xc3\xa9\xc2\xa0\xc4\x9b\xe2\x82\xac\xf0\x9f\x98\x80\xe9");
+  EXPECT_EQ(ann->hear(), "bob: \xc3\xa9\xc2\xa0\xc4\x9b\xe2\x82\xac\xf0\x9f\x98\x80\xe9");
 }
 
 // As long as a line may be, and one byte less and more, with either end, in one piece or with the end to come.
