@@ -5,7 +5,7 @@
 // Symbolic links are followed. What can be reached in several ways counts once, by its real path,
 // so that links which lead in circles do no harm. What is neither a file nor a directory (a pipe, a
 // device) is passed over. What can not be read is named on standard error and makes the exit status
-// 1; the others count. Ctrl-C or SIGTERM ends it early, with what it has so far.
+// 1; the others count. Ctrl-C or SIGTERM ends it early, with what it has so far; a second signal at once.
 #include <algorithm>
 #include <cctype>
 #include <csignal>
@@ -142,6 +142,11 @@ int crawl_all(Crawl& crawl, const std::vector<fs::path>& starts, const gort::cha
     crawl.visits.wait();
     crawl.found.close();
   });
+  gort::go([&crawl, signals] {
+    (void)signals.recv();
+    gort::signals::stop(signals);  // the next one does what it does by itself
+    crawl.stop.request_stop();
+  });
   std::map<std::string, uint64_t> words;
   uint64_t total = 0;
   int failed = 0;
@@ -154,14 +159,7 @@ int crawl_all(Crawl& crawl, const std::vector<fs::path>& starts, const gort::cha
       total += found.words;
     }
   };
-  for (bool more = true; more;) {
-    gort::select(gort::on_recv(crawl.found,
-                               [&](std::optional<Found> found) {
-                                 more = found.has_value();
-                                 if (more) take(*found);
-                               }),
-                 gort::on_recv(signals, [&] { crawl.stop.request_stop(); }));
-  }
+  for (const Found& found : crawl.found) take(found);
   for (const auto& [path, n] : words) {
     std::printf("%8llu %s\n", static_cast<unsigned long long>(n), path.c_str());
   }

@@ -9,13 +9,14 @@
 // once, and in the first t seconds at most BURST + RATE * t. Ticks that the program was too late for
 // are not made up for (gort/timer.hpp).
 //
-// Ends after so many requests, or by Ctrl-C or SIGTERM, with status 0.
+// Ends after so many requests, or by Ctrl-C or SIGTERM, with status 0; by a second signal at once.
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <gort/gort.hpp>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "arguments.hpp"
@@ -47,6 +48,12 @@ void send_requests(int client, const gort::receiver<Permit>& bucket,
 void limit(int rate, int burst, int requests) {
   const gort::chan<int> signals(1);
   gort::signals::notify(signals, {SIGINT, SIGTERM});
+  std::stop_source end;
+  gort::go([signals, end]() mutable {
+    (void)signals.recv();
+    gort::signals::stop(signals);  // the next one does what it does by itself
+    end.request_stop();
+  });
   const gort::chan<Permit> bucket(static_cast<size_t>(burst));
   const gort::chan<Request> server;
   for (int i = 0; i < burst; ++i) bucket.send(Permit());
@@ -63,10 +70,9 @@ void limit(int rate, int burst, int requests) {
     std::printf("%9.3f ms: request %d, of client %d\n", at.count(), served, request.client);
     std::fflush(stdout);
   };
-  bool told = false;
-  while (!told && (requests == 0 || served < requests)) {
+  while (!end.stop_requested() && (requests == 0 || served < requests)) {
     gort::select(gort::on_recv(server, [&](std::optional<Request> request) { serve(*request); }),
-                 gort::on_recv(signals, [&] { told = true; }));
+                 gort::on_stop(end.get_token()));
   }
   const std::chrono::duration<double> took = steady_clock::now() - start;
   std::printf("%d requests in %.3f s\n", served, took.count());

@@ -6,7 +6,7 @@
 //
 // A job counts the primes in a range of SIZE numbers. Ctrl-C or SIGTERM cancels: jobs that nobody
 // has begun stay undone, those under way are given up within a moment, and the last line says how
-// many of each there were. The exit status is 0 then, too.
+// many of each there were. The exit status is 0 then, too. A second signal ends it at once.
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -72,6 +72,11 @@ void run_pool(int workers, int count, int size) {
   const gort::chan<int> signals(1);
   gort::signals::notify(signals, {SIGINT, SIGTERM});
   std::stop_source cancel;
+  gort::go([signals, cancel]() mutable {
+    (void)signals.recv();
+    gort::signals::stop(signals);  // the next one does what it does by itself
+    cancel.request_stop();
+  });
   const gort::chan<Job> jobs;
   const gort::chan<Result> results;
 
@@ -102,14 +107,7 @@ void run_pool(int workers, int count, int size) {
                 static_cast<unsigned long long>(*result.primes));
     std::fflush(stdout);
   };
-  for (bool more = true; more;) {
-    gort::select(gort::on_recv(results,
-                               [&](std::optional<Result> result) {
-                                 more = result.has_value();
-                                 if (more) take(*result);
-                               }),
-                 gort::on_recv(signals, [&] { cancel.request_stop(); }));
-  }
+  for (const Result& result : results) take(result);
   for (auto& worker : pool) worker.get();  // rethrows what a worker has thrown
   const int begun = feeder.get();
   std::printf("%s: %d jobs done, %d given up, %d not begun; %llu primes\n",

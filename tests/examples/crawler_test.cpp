@@ -140,20 +140,39 @@ bool reads(pid_t pid, const fs::path& file) {
   return false;
 }
 
+bool await_reads(pid_t pid, const fs::path& file) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+  while (!reads(pid, file)) {
+    if (std::chrono::steady_clock::now() > limit) return false;
+  }
+  return true;
+}
+
 TEST_F(Crawler, StopsInTheMiddleOfAFile) {
   write("little", "two words");
   write("huge", "");
   fs::resize_file(root_ / "huge", uintmax_t{1} << 40);  // a hole: minutes of reading
   Program crawler("crawler", {root_.string()});
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
-  while (!reads(crawler.pid(), root_ / "huge")) {
-    ASSERT_LT(std::chrono::steady_clock::now(), limit);
-  }
+  ASSERT_TRUE(await_reads(crawler.pid(), root_ / "huge"));
   crawler.signal(SIGTERM);
   EXPECT_EQ(crawler.wait(), 0);
   EXPECT_EQ(crawler.errors, "");
   EXPECT_EQ(crawler.output.find("/huge"), std::string::npos) << crawler.output;
   EXPECT_TRUE(crawler.output.ends_with(" files, told to stop\n")) << crawler.output;
+}
+
+// While it waits for somebody to read what it prints.
+TEST_F(Crawler, EndsAtOnceByASecondSignal) {
+  write("huge", "");
+  fs::resize_file(root_ / "huge", uintmax_t{1} << 40);
+  Program crawler("crawler", {root_.string()}, Program::Output::narrow);
+  crawler.hang_in_output();
+  ASSERT_TRUE(await_reads(crawler.pid(), root_ / "huge"));
+  crawler.signal(SIGTERM);
+  ASSERT_TRUE(crawler.await_unhandled(SIGTERM));
+  crawler.signal(SIGTERM);
+  EXPECT_EQ(crawler.wait(), -1);
+  EXPECT_EQ(crawler.killed_by(), SIGTERM);
 }
 
 TEST_F(Crawler, SaysWhatIsWrongWithItsArguments) {

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,11 +37,15 @@ inline std::filesystem::path example(std::string_view name) {
 
 class Program {
  public:
-  Program(std::string_view name, std::vector<std::string> arguments) {
+  // narrow: there is room for a page, and hang_in_output() takes that, too.
+  enum class Output { wide, narrow };
+
+  Program(std::string_view name, std::vector<std::string> arguments, Output room = Output::wide) {
     int out[2];
     int err[2];
     EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
     EXPECT_EQ(::pipe2(err, O_CLOEXEC), 0);
+    if (room == Output::narrow) narrow(out[1]);
     const std::string path = example(name).string();
     std::vector<char*> argv{const_cast<char*>(path.c_str())};
     for (std::string& a : arguments) argv.push_back(a.data());
@@ -65,6 +70,7 @@ class Program {
     }
     ::close(out_);
     ::close(err_);
+    if (narrow_ >= 0) ::close(narrow_);
   }
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -73,6 +79,32 @@ class Program {
     if (pid_ > 0) ::kill(pid_, number);  // of one that has ended, kill would take -1 for everybody
   }
   [[nodiscard]] pid_t pid() const { return pid_; }
+
+  // Of one with a narrow output. Until it has printed something. False: it has not for too long.
+  [[nodiscard]] bool await_output() const {
+    return in_time([this] {
+      pollfd fd{narrow_, POLLOUT, 0};
+      return ::poll(&fd, 1, 0) == 0;
+    });
+  }
+  // From now on it waits where it prints, until somebody reads.
+  void hang_in_output() {
+    while (::write(narrow_, ".", 1) > 0) {
+    }
+    ::close(std::exchange(narrow_, -1));
+  }
+
+  // Until it has no handler for the signal any more. False: it has one for too long.
+  [[nodiscard]] bool await_unhandled(int number) const {
+    return in_time([&] {
+      std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+      std::string word;
+      while (status >> word && word != "SigCgt:") {
+      }
+      uint64_t mask = 0;
+      return status >> std::hex >> mask && ((mask >> (number - 1)) & 1) == 0;
+    });
+  }
 
   // Reads standard output up to the end of `text`. False: the program has ended without it.
   bool await(std::string_view text) {
@@ -126,6 +158,23 @@ class Program {
   }
 
  private:
+  // Two pages, one of which is full. The pipe's own flags are the program's as well, so ours are of a descriptor that is opened anew.
+  void narrow(int fd) {
+    const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    EXPECT_EQ(::fcntl(fd, F_SETPIPE_SZ, 2 * page), static_cast<int>(2 * page));
+    narrow_ =
+        ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    const std::string bytes(page, '.');
+    EXPECT_EQ(::write(narrow_, bytes.data(), page), static_cast<ssize_t>(page));
+  }
+  template <class F>
+  static bool in_time(F&& happened) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
+    while (!happened()) {
+      if (std::chrono::steady_clock::now() > limit) return false;
+    }
+    return true;
+  }
   static bool take(int fd, std::string& to) {
     char buffer[4096];
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
@@ -137,6 +186,7 @@ class Program {
   int status_ = 0;  // once it has ended
   int out_ = -1;
   int err_ = -1;
+  int narrow_ = -1;  // the writing end of a narrow output
   bool out_open_ = true;
   bool err_open_ = true;
   bool timed_out_ = false;

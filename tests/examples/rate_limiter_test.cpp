@@ -98,6 +98,18 @@ TEST_F(RateLimiter, GoesOnUntilItIsToldToEnd) {
   }
 }
 
+// While it waits for somebody to read what it prints.
+TEST_F(RateLimiter, EndsAtOnceByASecondSignal) {
+  Program limiter("rate_limiter", {}, Program::Output::narrow);
+  ASSERT_TRUE(limiter.await_output());
+  limiter.hang_in_output();
+  limiter.signal(SIGINT);
+  ASSERT_TRUE(limiter.await_unhandled(SIGINT));
+  limiter.signal(SIGINT);
+  EXPECT_EQ(limiter.wait(), -1);
+  EXPECT_EQ(limiter.killed_by(), SIGINT);
+}
+
 TEST_F(RateLimiter, SaysWhatIsWrongWithItsArguments) {
   Program none("rate_limiter", {"0"});
   EXPECT_EQ(none.wait(), 1);

@@ -56,7 +56,6 @@ TEST_F(WorkerPool, StopsWhenItIsToldTo) {
     Program pool("worker_pool", {std::to_string(kWorkers), std::to_string(kJobs), "500000"});
     ASSERT_TRUE(pool.await("primes\n")) << pool.errors;
     pool.signal(signal);
-    pool.signal(signal);  // once more does no harm
     EXPECT_EQ(pool.wait(), 0);
     EXPECT_EQ(pool.errors, "");
     const Report report = read(pool.output);
@@ -76,6 +75,18 @@ TEST_F(WorkerPool, StopsWhenItIsToldTo) {
     EXPECT_GT(given_up, 0) << "the others were in the middle of theirs";
     EXPECT_LE(given_up, kWorkers + 1) << "the feeder may offer one more while the signal comes";
   }
+}
+
+// While it waits for somebody to read what it prints.
+TEST_F(WorkerPool, EndsAtOnceByASecondSignal) {
+  Program pool("worker_pool", {}, Program::Output::narrow);
+  ASSERT_TRUE(pool.await_output());
+  pool.hang_in_output();
+  pool.signal(SIGTERM);
+  ASSERT_TRUE(pool.await_unhandled(SIGTERM));
+  pool.signal(SIGTERM);
+  EXPECT_EQ(pool.wait(), -1);
+  EXPECT_EQ(pool.killed_by(), SIGTERM);
 }
 
 TEST_F(WorkerPool, SaysWhatIsWrongWithItsArguments) {
