@@ -234,6 +234,32 @@ TEST_P(ForeignCode, StaticLocalsAreMadeOnce) {
   EXPECT_LE(made.load(), 1);
 }
 
+// libstdc++ hands the function over in variables of the thread. One flag's function may use another flag.
+TEST_P(ForeignCode, CallOnceCallsAFunctionThatDoesNotWaitOnce) {
+  struct Flags {
+    std::once_flag outer;
+    std::once_flag inner;
+    std::atomic<int> outer_calls{0};
+    std::atomic<int> inner_calls{0};
+  };
+  std::vector<Flags> flags(kTurns);
+  std::atomic<int> early{0};
+  everywhere([&](int, int turn) {
+    Flags& f = flags[static_cast<size_t>(turn)];
+    std::call_once(f.outer, [&f] {
+      std::call_once(f.inner, [&f] { f.inner_calls.fetch_add(1); });
+      f.outer_calls.fetch_add(1);
+    });
+    if (f.outer_calls.load() != 1) early.fetch_add(1);
+    move_about(turn);
+  });
+  EXPECT_EQ(early.load(), 0);
+  for (const Flags& f : flags) {
+    EXPECT_EQ(f.outer_calls.load(), 1);
+    EXPECT_EQ(f.inner_calls.load(), 1);
+  }
+}
+
 std::atomic<int> locals_alive{0};
 struct ThreadLocalThing {
   std::unique_ptr<int> owned = std::make_unique<int>(1);
