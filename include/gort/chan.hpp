@@ -5,7 +5,8 @@
 //     for (int v : c) use(v);                  // until closed and drained
 //
 // A chan is a shared handle, cheap to copy; the channel lives as long as a handle does. T is any
-// type that is nothrow move-constructible and destructible, move-only included. All operations may
+// type that is nothrow move-constructible and destructible, move-only included. It is moved under the
+// channel's lock: a move constructor that allocates, takes a lock or waits may hang. All operations may
 // be called from fibers (they park) and from foreign threads (they block the thread), by many at
 // once. Waiters are served first in, first out. A send happens before its receive; close happens
 // before a receive that sees it; with capacity k the n-th receive happens before the (n+k)-th send

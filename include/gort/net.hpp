@@ -79,9 +79,10 @@ class GORT_API endpoint {
 };
 
 // The addresses of a host, in the order in which they should be tried. A numeric host and port
-// never wait; names go to getaddrinfo while the fiber's P runs others. host "" is every local
-// address; service is a port number or a name such as "http". Errors of the resolver have
-// resolve_category().
+// never wait; names go to getaddrinfo while the fiber's P runs others. Nothing ends that before the
+// resolver itself does, which may take half a minute (resolv.conf(5)): no deadline, and a stop request
+// not before the next wait. host "" is every local address; service is a port number or a name such as
+// "http". Errors of the resolver have resolve_category().
 [[nodiscard]] GORT_API std::vector<endpoint> resolve(std::string_view host,
                                                      std::string_view service);
 [[nodiscard]] GORT_API std::vector<endpoint> resolve(std::string_view host,
@@ -97,7 +98,8 @@ class GORT_API tcp_stream {
   tcp_stream& operator=(tcp_stream&& other) noexcept;
   ~tcp_stream();  // closes
 
-  // Tries every address of the host in turn, until the deadline.
+  // Tries every address of the host in turn, until the deadline. While a name is looked up, neither the deadline nor a
+  // stop request ends the call: see resolve().
   [[nodiscard]] static tcp_stream connect(std::string_view host, uint16_t port,
                                           time_point deadline = time_point::max());
   [[nodiscard]] static tcp_stream connect(std::string_view host, uint16_t port,
@@ -190,7 +192,8 @@ class GORT_API tcp_listener {
   ~tcp_listener();  // closes
 
   // host "" listens on every local address, IPv6 and IPv4 alike; a name on its first address that
-  // works. Port 0: any free one, see local_endpoint(). SO_REUSEADDR is set.
+  // works, but on none behind one where the port is taken: that fails (address_in_use). Port 0: any free
+  // one, see local_endpoint(). SO_REUSEADDR is set.
   [[nodiscard]] static tcp_listener listen(std::string_view host, uint16_t port);
   [[nodiscard]] static tcp_listener listen(std::string_view host, uint16_t port,
                                            std::error_code& ec);

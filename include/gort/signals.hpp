@@ -2,7 +2,10 @@
 //
 //     gort::chan<int> end(1);
 //     gort::signals::notify(end, {SIGINT, SIGTERM});
-//     gort::go([&] { end.recv(); listener.close(); });
+//     const auto closer = gort::spawn([end, &listener] {  // a task: it ends before the listener does
+//       (void)end.recv();
+//       listener.close();
+//     });
 //
 // Any fiber or thread may call any of this at any time, with a runtime or without. What is asked for belongs to the process, not to a
 // runtime: it holds from one gort::run to the next, until stop(), reset() or ignore() ends it.
