@@ -104,7 +104,14 @@ void cgoSigtramp(const Arrived& signal) {
 }
 
 bool notified(const Arrived& signal) {
-  if (!signal_inbox.put(signal.sig)) return false;  // NT1
+  switch (signal_inbox.put(signal.sig)) {
+    case Put::refused:
+      return false;  // NT1
+    case Put::swallowed:
+      return true;  // NT6
+    case Put::down:
+      break;
+  }
   SignalHandler instead;
   (void)call_chained(signal, &instead);
   return true;

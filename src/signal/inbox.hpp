@@ -7,6 +7,9 @@
 //        yes to before. put() raises `inside`, then looks at what is wanted; close() takes the wish away, then waits until nobody is
 //        inside: so either the handler sees that it is over, or who closes sees the handler (seq_cst on both sides).
 //   NT3  A put() makes the helper's sleep() end, this one or the next: the signal is put down before the note is woken.
+//   NT6  A signal that goes over from channels to being ignored, or back, is one or the other at each moment, and never goes on to
+//        the program, where the default may end it. ignore() comes before close(), and open() before heed(); put() looks whether it
+//        is ignored before and after it looks whether it is wanted, and close() waits for it in between.
 //
 // Everything put() does may be done in a handler, at any instruction of anybody: no lock, no memory, one system call.
 //
@@ -23,24 +26,36 @@
 
 namespace gort {
 
+// What has become of a signal: somebody will get it; the program wants it ignored; it is the program's.
+enum class Put : uint8_t { down, swallowed, refused };
+
 class SignalInbox {
  public:
-  // In a handler. True: put down; false: nobody wants it.
-  [[nodiscard]] bool put(int sig) noexcept {
+  // In a handler.
+  [[nodiscard]] Put put(int sig) noexcept {
     const uint64_t bit = os::signal_bit(sig);
     inside_.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: NT2, the count before the look
+    uint64_t ignored = ignored_.load(std::memory_order_seq_cst);  // seq_cst: NT6, after the count
     const bool wanted = (wanted_.load(std::memory_order_seq_cst) & bit) != 0;  // seq_cst: NT2
+    ignored |= ignored_.load(std::memory_order_relaxed);  // relaxed: behind what close() has stored
     // relaxed: who takes it comes behind the note (NT3) or behind the count (NT2).
     if (wanted) pending_.fetch_or(bit, std::memory_order_relaxed);
     // release: NT2, what we have put down. unmodelled: the checker lets a thread's changes take place in its order.
     inside_.fetch_sub(1, std::memory_order_release);
-    if (wanted) note_.wake();
-    return wanted;
+    if (!wanted) return (ignored & bit) != 0 ? Put::swallowed : Put::refused;
+    note_.wake();
+    return Put::down;
   }
 
-  // By one thread at a time, these two.
+  // By one thread at a time, these four.
   void open(uint64_t signals) noexcept {
-    wanted_.fetch_or(signals, std::memory_order_relaxed);  // relaxed: handlers read nothing by it
+    wanted_.fetch_or(signals, std::memory_order_relaxed);  // relaxed: heed() publishes it (NT6)
+  }
+  void ignore(uint64_t signals) noexcept {
+    ignored_.fetch_or(signals, std::memory_order_seq_cst);  // seq_cst: NT6, before close() looks
+  }
+  void heed(uint64_t signals) noexcept {
+    ignored_.fetch_and(~signals, std::memory_order_release);  // release: NT6, that it is wanted
   }
   void close(uint64_t signals) noexcept {
     wanted_.fetch_and(~signals, std::memory_order_seq_cst);  // seq_cst: NT2, before the look
@@ -49,6 +64,9 @@ class SignalInbox {
   }
   [[nodiscard]] uint64_t wanted() const noexcept {
     return wanted_.load(std::memory_order_relaxed);  // relaxed: by who opens and closes
+  }
+  [[nodiscard]] uint64_t ignored() const noexcept {
+    return ignored_.load(std::memory_order_relaxed);  // relaxed: as above
   }
 
   // All that is there. By one thread at a time, which has slept, or has closed.
@@ -60,7 +78,7 @@ class SignalInbox {
   void sleep() noexcept { note_.sleep(); }
   void wake() noexcept { note_.wake(); }
 
-  // In the child of a fork, which has none of the threads that may have been inside.
+  // In the child of a fork, which has none of the threads that may have been inside. What is ignored is so there, too.
   void forget() noexcept {
     // relaxed, all: there is one thread.
     wanted_.store(0, std::memory_order_relaxed);
@@ -70,6 +88,7 @@ class SignalInbox {
 
  private:
   Atomic<uint64_t> wanted_{0};
+  Atomic<uint64_t> ignored_{0};
   Atomic<uint64_t> pending_{0};
   Atomic<uint32_t> inside_{0};  // handlers that may put something down
   Note note_;

@@ -106,7 +106,6 @@ class Notifier {
   mutex calls_;  // NT5
   mutex list_;   // NT5
   std::vector<Subscriber> subscribers_;
-  uint64_t ignored_ = 0;  // by us
 
   os::mOS helper_;
   bool has_helper_ = false;
@@ -130,9 +129,7 @@ Notifier& notifier() noexcept {
 // FK2 in fork.hpp. The helper is not there, and who waited for signals is the parent. Handlers of ours stay installed in the child,
 // and do what would be done without them.
 void Notifier::forget() noexcept {
-  const uint64_t ignored = ignored_;
   new (this) Notifier;  // what it owned is the parent's
-  ignored_ = ignored;
 }
 
 const bool forgets_wishes = on_fork([]() noexcept {
@@ -222,7 +219,7 @@ void Notifier::take_signals(uint64_t set) {
         refused = sig;
       }
     });
-    if (refused != 0) put_back(done & ~signal_inbox.wanted() & ~ignored_);
+    if (refused != 0) put_back(done & ~signal_inbox.wanted() & ~signal_inbox.ignored());
   }
   if (refused != 0) {
     throw std::system_error(
@@ -257,12 +254,12 @@ void Notifier::add(const chan<int>& ch, uint64_t set) {
     withdraw(&ch, 0, Then::give_back);
     throw;
   }
-  ignored_ &= ~set;
   {
     const std::lock_guard list(list_);
     std::find_if(subscribers_.begin(), subscribers_.end(), same)->signals |= set;
   }
   signal_inbox.open(set);
+  signal_inbox.heed(set);  // NT6
   set_helpers_mask(signal_inbox.wanted());
 }
 
@@ -303,16 +300,17 @@ void Notifier::remove(const chan<int>& ch) {
 
 void Notifier::remove_all(uint64_t set, Then then) {
   const std::lock_guard guard(calls_);
-  withdraw(nullptr, set, then);
-  if (then == Then::give_back) {
-    put_back(ignored_ & set);
-    ignored_ &= ~set;
-    return;
+  if (then == Then::ignore) {
+    signal_inbox.ignore(set);  // NT6
+    const Region in;
+    for_each_signal(set, [](int sig) {
+      if (!take_signal_ignored(sig)) signal_inbox.heed(os::signal_bit(sig));
+    });
   }
-  const Region in;
-  for_each_signal(set, [this](int sig) {
-    if (take_signal_ignored(sig)) ignored_ |= os::signal_bit(sig);
-  });
+  withdraw(nullptr, set, then);
+  if (then == Then::ignore) return;
+  put_back(signal_inbox.ignored() & set);
+  signal_inbox.heed(set);
 }
 
 }  // namespace

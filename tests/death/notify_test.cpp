@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -22,6 +23,8 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ExitedWithCode;
 using testing::KilledBySignal;
+
+constexpr int kTurns = test::kSanitizers ? 500 : 5'000;
 
 class NotifyDeathTest : public testing::Test {
  protected:
@@ -90,6 +93,27 @@ TEST_F(NotifyDeathTest, IgnoringIsInheritedAndBeingToldIsNot) {
         ::execl("/bin/sh", "sh", "-c", "kill -USR2 $$; kill -USR1 $$; exit 1", nullptr);
       },
       KilledBySignal(SIGUSR1), "");
+}
+
+// NT6: between channels and SIG_IGN there is no moment in which the default ends the process.
+TEST_F(NotifyDeathTest, ASignalThatIsWantedAndIgnoredInTurnsEndsNothing) {
+  EXPECT_EXIT(
+      {
+        const chan<int> ch(1);
+        std::atomic<bool> over{false};
+        signals::notify(ch, {SIGTERM});
+        std::thread sender([&over] {
+          while (!over) ::raise(SIGTERM);
+        });
+        for (int i = 0; i < kTurns; ++i) {
+          signals::ignore({SIGTERM});
+          signals::notify(ch, {SIGTERM});
+        }
+        over = true;
+        sender.join();
+        ::_exit(0);
+      },
+      ExitedWithCode(0), "^$");
 }
 
 // D8, in strict mode, where nobody else keeps the report back.

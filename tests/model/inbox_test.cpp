@@ -1,4 +1,4 @@
-// Models of the inbox of signals (NT1 to NT3), and their mutants: handlers, the helper, and who ends a wish.
+// Models of the inbox of signals (NT1 to NT3, NT6), and their mutants: handlers, the helper, and who ends a wish.
 #include "signal/inbox.hpp"
 
 #include <gtest/gtest.h>
@@ -32,8 +32,8 @@ struct Sent {
 void helper_gets_all() {
   SignalInbox inbox;
   inbox.open(kBoth);
-  Thread one([&] { check(inbox.put(kOne), "NT1: it is wanted"); });
-  Thread two([&] { check(inbox.put(kTwo), "NT1: it is wanted"); });
+  Thread one([&] { check(inbox.put(kOne) == Put::down, "NT1: it is wanted"); });
+  Thread two([&] { check(inbox.put(kTwo) == Put::down, "NT1: it is wanted"); });
   uint64_t got = 0;
   while (got != kBoth) {
     inbox.sleep();
@@ -46,7 +46,7 @@ void end_of_a_wish() {
   SignalInbox inbox;
   inbox.open(kBoth);
   bool said = false;
-  Thread handler([&] { said = inbox.put(kOne); });
+  Thread handler([&] { said = inbox.put(kOne) == Put::down; });
   inbox.close(os::signal_bit(kOne));
   const bool got = (inbox.take() & os::signal_bit(kOne)) != 0;
   handler.join();
@@ -60,7 +60,7 @@ void end_of_a_wish_beside_the_helper() {
   Sent sent;
   inbox.open(kBoth);
   bool said = false;
-  Thread handler([&] { said = inbox.put(kOne); });
+  Thread handler([&] { said = inbox.put(kOne) == Put::down; });
   Thread helper([&] {
     inbox.sleep();
     sent.deliver(inbox);
@@ -77,6 +77,25 @@ void end_of_a_wish_beside_the_helper() {
   helper.join();
 }
 
+// NT6: channels want it, then it is ignored, then they want it again, and so on.
+void wanted_and_ignored_in_turns() {
+  SignalInbox inbox;
+  const uint64_t one = os::signal_bit(kOne);
+  inbox.open(one);
+  Thread handler([&] {
+    for (int i = 0; i < 2; ++i) {
+      check(inbox.put(kOne) != Put::refused, "NT6: it is wanted, or it is ignored");
+    }
+  });
+  for (int i = 0; i < 2; ++i) {
+    inbox.ignore(one);
+    inbox.close(one);
+    inbox.open(one);
+    inbox.heed(one);
+  }
+  handler.join();
+}
+
 TEST(InboxModel, HelperGetsAll) {
   expect_right({.preemptions = 3}, helper_gets_all);
 }
@@ -86,10 +105,14 @@ TEST(InboxModel, EndOfAWish) {
 TEST(InboxModel, EndOfAWishBesideTheHelper) {
   expect_right({.preemptions = 2}, end_of_a_wish_beside_the_helper);
 }
+TEST(InboxModel, WantedAndIgnoredInTurns) {
+  expect_right({.preemptions = 3}, wanted_and_ignored_in_turns);
+}
 TEST(InboxModel, Mutants) {
   expect_mutants_die({"inbox.hpp"}, {{{.preemptions = 2}, helper_gets_all},
                                      {{}, end_of_a_wish},
-                                     {{.preemptions = 2}, end_of_a_wish_beside_the_helper}});
+                                     {{.preemptions = 2}, end_of_a_wish_beside_the_helper},
+                                     {{.preemptions = 3}, wanted_and_ignored_in_turns}});
 }
 
 }  // namespace
