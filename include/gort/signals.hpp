@@ -51,6 +51,8 @@ GORT_API void stop(const chan<int>& ch);
 
 // From now on these signals do nothing, as by SIG_IGN, which programs inherit that this process starts: channels get them no more, and
 // a handler of the program's is not called. No signals given means all.
+//
+// Errors: std::system_error if the program has taken one of them over so often that gort gives up. Nothing has changed then.
 GORT_API void ignore(std::span<const int> signals);
 inline void ignore(std::initializer_list<int> signals = {}) {
   ignore(std::span(signals.begin(), signals.size()));

@@ -74,6 +74,12 @@ void for_each_signal(uint64_t set, F&& f) {
   }
 }
 
+[[noreturn]] void refuse(int sig) {
+  throw std::system_error(
+      std::make_error_code(std::errc::resource_unavailable_try_again),
+      std::string("gort: the program has taken over again and again ") + signame(sig).text);
+}
+
 struct Subscriber {
   chan<int> ch;
   uint64_t signals;
@@ -99,6 +105,9 @@ class Notifier {
   void end_helper() noexcept;
   void set_helpers_mask(uint64_t open) noexcept;
   void take_signals(uint64_t set);
+  void take_ignored(uint64_t set);
+  void heed_program(uint64_t set) noexcept;
+  void undo(uint64_t set) noexcept;
   void put_back(uint64_t set) noexcept;
   [[nodiscard]] uint64_t wanted_without(const chan<int>* ch, uint64_t set);
   void withdraw(const chan<int>* ch, uint64_t set, Then then);
@@ -207,6 +216,7 @@ void Notifier::set_helpers_mask(uint64_t open) noexcept {
 
 // All of them, or none and an exception.
 void Notifier::take_signals(uint64_t set) {
+  heed_program(set);
   uint64_t done = 0;
   int refused = 0;
   {
@@ -219,13 +229,52 @@ void Notifier::take_signals(uint64_t set) {
         refused = sig;
       }
     });
-    if (refused != 0) put_back(done & ~signal_inbox.wanted() & ~signal_inbox.ignored());
+    if (refused != 0) {
+      undo(done);
+    }
   }
-  if (refused != 0) {
-    throw std::system_error(
-        std::make_error_code(std::errc::resource_unavailable_try_again),
-        std::string("gort: the program has taken over again and again ") + signame(refused).text);
+  if (refused != 0) refuse(refused);
+}
+
+// Where the program has put its own action over our SIG_IGN, that is over.
+void Notifier::heed_program(uint64_t set) noexcept {
+  for_each_signal(set & signal_inbox.ignored(), [](int sig) {
+    if (!signals::ignored(sig)) signal_inbox.heed(os::signal_bit(sig));
+  });
+}
+
+// The same with SIG_IGN; NT6 from here on.
+void Notifier::take_ignored(uint64_t set) {
+  heed_program(set);
+  const uint64_t more = set & ~signal_inbox.ignored();
+  signal_inbox.ignore(more);
+  uint64_t done = 0;
+  int refused = 0;
+  {
+    const Region in;
+    for_each_signal(set, [&](int sig) {
+      if (refused != 0) return;
+      if (take_signal_ignored(sig)) {
+        done |= os::signal_bit(sig);
+      } else {
+        refused = sig;
+      }
+    });
+    if (refused == 0) return;
+    signal_inbox.heed(more);
+    undo(done);
   }
+  refuse(refused);
+}
+
+// Of signals that a change has taken before it failed: what stood there before it.
+void Notifier::undo(uint64_t set) noexcept {
+  const uint64_t ignored = set & signal_inbox.ignored();
+  const uint64_t wanted = set & signal_inbox.wanted() & ~ignored;
+  // The level that they have is theirs, so this is not refused.
+  for_each_signal(ignored, [](int sig) { (void)take_signal_ignored(sig); });
+  for_each_signal(wanted, [](int sig) { (void)take_signal(sig); });
+  put_back(set & ~ignored & ~wanted);
 }
 
 void Notifier::put_back(uint64_t set) noexcept {
@@ -300,13 +349,7 @@ void Notifier::remove(const chan<int>& ch) {
 
 void Notifier::remove_all(uint64_t set, Then then) {
   const std::lock_guard guard(calls_);
-  if (then == Then::ignore) {
-    signal_inbox.ignore(set);  // NT6
-    const Region in;
-    for_each_signal(set, [](int sig) {
-      if (!take_signal_ignored(sig)) signal_inbox.heed(os::signal_bit(sig));
-    });
-  }
+  if (then == Then::ignore) take_ignored(set);
   withdraw(nullptr, set, then);
   if (then == Then::ignore) return;
   put_back(signal_inbox.ignored() & set);

@@ -427,6 +427,20 @@ void take_over_each(const chan<int>& ch, std::integer_sequence<int, kWhich...>) 
   (one([](int) { calls += kWhich; }), ...);
 }
 
+// For a scope: SIGUSR1 has no level left, and the program's last handler counts.
+class UsedUp {
+ public:
+  explicit UsedUp(const chan<int>& ch) {
+    EXPECT_THROW(take_over_each(ch, std::make_integer_sequence<int, kLevels + 2>{}),
+                 std::system_error);
+    signals::stop(ch);
+    std::signal(SIGUSR1, count_call);
+  }
+
+ private:
+  Installed restores_{SIGUSR1, SIG_DFL};
+};
+
 TEST_P(Notify, IsRefusedWhenTheProgramTakesItAgainAndAgain) {
   if (test::kTsan) GTEST_SKIP() << "TSan knows nothing of actions that it has not set";
   there([] {
@@ -436,6 +450,35 @@ TEST_P(Notify, IsRefusedWhenTheProgramTakesItAgainAndAgain) {
                  std::system_error);
     signals::stop(ch);
     EXPECT_EQ(outside_wakers.load(), 0);
+  });
+}
+
+// One that is refused undoes what it has done before: SIGHUP and SIGINT have smaller numbers than SIGUSR1.
+TEST_P(Notify, ARefusedCallChangesNothing) {
+  if (test::kTsan) GTEST_SKIP() << "TSan knows nothing of actions that it has not set";
+  there([] {
+    const chan<int> ch(1);
+    const UsedUp usr1(ch);
+    signals::ignore({SIGHUP});
+    signals::notify(ch, {SIGINT});
+    EXPECT_THROW(signals::notify(ch, {SIGHUP, SIGQUIT, SIGUSR1}), std::system_error);
+    EXPECT_THROW(signals::ignore({SIGHUP, SIGINT, SIGQUIT, SIGUSR1}), std::system_error);
+    EXPECT_TRUE(signals::ignored(SIGHUP));
+    EXPECT_TRUE(by_default(SIGQUIT));
+    os::raise(SIGUSR1);
+    EXPECT_EQ(calls, 1) << "it is the program's";
+    signals::ignore({SIGQUIT});
+    std::signal(SIGQUIT, count_call);
+    EXPECT_THROW(signals::notify(ch, {SIGQUIT, SIGUSR1}), std::system_error);
+    EXPECT_THROW(signals::ignore({SIGQUIT, SIGUSR1}), std::system_error);
+    os::raise(SIGQUIT);
+    EXPECT_EQ(calls, 2) << "so is this one";
+    std::signal(SIGQUIT, SIG_DFL);
+    send_to_process(SIGINT);
+    EXPECT_EQ(receive(ch), SIGINT) << "it is not ignored";
+    signals::stop(ch);
+    EXPECT_TRUE(signals::ignored(SIGHUP));
+    signals::reset({SIGHUP});
   });
 }
 
