@@ -69,10 +69,15 @@ os::SignalAction our_action_at(int level, InPlace what) noexcept {
   return ignore;
 }
 
+// What an action says beside who handles the signal: whether children that end leave zombies, and those that stop send one.
+unsigned long childrens_flags(int sig, const os::SignalAction& action) noexcept {
+  return sig == SIGCHLD ? action.flags & (SA_NOCLDSTOP | SA_NOCLDWAIT) : 0;
+}
+
 os::SignalAction install(int sig, const os::SignalAction& action) noexcept {
   os::SignalAction old;
   if (level_of(action.handler) >= 0) {
-    setsig(sig, action.handler, &old);
+    setsig(sig, action.handler, &old, action.flags);
   } else {
     sysSigaction(sig, &action, &old);
   }
@@ -172,19 +177,21 @@ bool put_before(int sig, InPlace what) noexcept {
   const int ignored = chain.ignored_level;
   const bool again = chain.taken;
   int level = 0;
-  replace_action(sig,
-                 [&chain, &level, levels, ignored, again, what](const os::SignalAction& there) {
-                   level = level_there(there, ignored);
-                   if (level < 0) {
-                     // Who ends the program's handlers between two of our lives ends what they have saved.
-                     level = level_for(chain, again || os::has_handler(there) ? levels : 0, there);
-                     if (level == kLevels) return there;
-                     if (level == levels || !same(chain.cells[level].get(), there)) {
-                       chain.cells[level].set(there);
-                     }
-                   }
-                   return our_action_at(level, what);
-                 });
+  replace_action(
+      sig, [&chain, &level, sig, levels, ignored, again, what](const os::SignalAction& there) {
+        level = level_there(there, ignored);
+        if (level < 0) {
+          // Who ends the program's handlers between two of our lives ends what they have saved.
+          level = level_for(chain, again || os::has_handler(there) ? levels : 0, there);
+          if (level == kLevels) return there;
+          if (level == levels || !same(chain.cells[level].get(), there)) {
+            chain.cells[level].set(there);
+          }
+        }
+        os::SignalAction ours = our_action_at(level, what);
+        ours.flags |= childrens_flags(sig, chain.cells[level].get());
+        return ours;
+      });
   if (level == kLevels) return false;
   chain.levels = level + 1;
   chain.taken = true;

@@ -72,8 +72,9 @@ os::SignalAction our_action(SignalHandler handler) noexcept {
   return action;
 }
 
-void setsig(int sig, SignalHandler handler, os::SignalAction* old) noexcept {
-  const os::SignalAction action = our_action(handler);
+void setsig(int sig, SignalHandler handler, os::SignalAction* old, unsigned long flags) noexcept {
+  os::SignalAction action = our_action(handler);
+  action.flags |= flags;
   sysSigaction(sig, &action, old);
 }
 

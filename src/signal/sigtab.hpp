@@ -37,8 +37,9 @@ void sysSigaction(int sig, const os::SignalAction* action, os::SignalAction* old
 
 // A handler of ours is installed like all of them: on the signal stack, not ending system calls, with kMaskedInHandlers.
 [[nodiscard]] os::SignalAction our_action(SignalHandler handler) noexcept;
-// Installs it. *old is what was there.
-void setsig(int sig, SignalHandler handler, os::SignalAction* old) noexcept;
+// Installs it, with more flags. *old is what was there.
+void setsig(int sig, SignalHandler handler, os::SignalAction* old,
+            unsigned long flags = 0) noexcept;
 // What is installed now; SIG_DFL and SIG_IGN are handlers here.
 [[nodiscard]] SignalHandler getsig(int sig) noexcept;
 

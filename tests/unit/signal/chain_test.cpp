@@ -143,6 +143,27 @@ TEST_F(Chain, GivesBackWhatWasThere) {
   EXPECT_TRUE(equal(kernels(), before)) << "flags, mask and restorer";
 }
 
+// How children end is no business of who is told.
+TEST_F(Chain, WhatAnActionSaysOfChildrenStays) {
+  struct sigaction before {};
+  const struct sigaction program = action_of(plain<0>, SA_NOCLDSTOP | SA_NOCLDWAIT | SA_RESTART);
+  ASSERT_EQ(::sigaction(SIGCHLD, &program, &before), 0);
+  ASSERT_TRUE(take_signal(SIGCHLD));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  EXPECT_EQ(::waitpid(child, nullptr, 0), -1) << "it leaves no zombie";
+  EXPECT_EQ(errno, ECHILD);
+  struct sigaction ours {};
+  ASSERT_EQ(::sigaction(SIGCHLD, nullptr, &ours), 0);
+  EXPECT_NE(ours.sa_flags & SA_NOCLDSTOP, 0);
+  give_back(SIGCHLD);
+  ASSERT_EQ(::sigaction(SIGCHLD, &before, nullptr), 0);
+  ASSERT_TRUE(take_signal(SIGCHLD));
+  ASSERT_EQ(::sigaction(SIGCHLD, nullptr, &ours), 0);
+  EXPECT_EQ(ours.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT), 0);
+  give_back(SIGCHLD);
+}
+
 TEST_F(Chain, TheMaskIsTheActions) {
   struct sigaction action = action_of(plain<0>);
   sigaddset(&action.sa_mask, SIGUSR2);
