@@ -47,6 +47,8 @@ bool same(const os::SignalAction& a, const os::SignalAction& b) noexcept {
          ((a.mask ^ b.mask) & ~kNeverMasked) == 0;
 }
 
+constexpr unsigned long kStackFlag = SA_ONSTACK;
+
 int level_of(SignalHandler handler) noexcept {
   for (int level = 0; level < kLevels; ++level) {
     if (sigtramps[level] == handler) return level;
@@ -148,6 +150,14 @@ os::SignalAction ActionCell::get() const noexcept {
   return action;
 }
 
+void ActionCell::drop_stack_flag(const os::SignalAction& put) noexcept {
+  if (!same(get(), put)) return;
+  // relaxed: only its writer changes it.
+  Slot& slot = slots_[generation_.load(std::memory_order_relaxed) % 2];
+  // release: as in set(). The same action with the flag and without is one to a reader.
+  slot.flags.store(put.flags & ~kStackFlag, std::memory_order_release);
+}
+
 os::SignalAction ActionCell::use() noexcept {
   os::SignalAction action;
   uint32_t n;
@@ -242,9 +252,11 @@ void unsetsigstacks() noexcept {
   for (int sig = 1; sig <= kSignals; ++sig) {
     const os::SignalAction put = std::exchange(chains[sig].stacked, {});
     if (put.handler == nullptr) continue;
+    // Who has taken the signal since then gives back what he has found.
+    for (ActionCell& cell : chains[sig].cells) cell.drop_stack_flag(put);
     replace_action(sig, [&put](const os::SignalAction& there) {
       os::SignalAction action = there;
-      if (same(there, put)) action.flags &= ~static_cast<unsigned long>(SA_ONSTACK);
+      if (same(there, put)) action.flags &= ~kStackFlag;
       return action;
     });
   }

@@ -41,6 +41,8 @@ class ActionCell {
  public:
   // One thread at a time.
   void set(const os::SignalAction& action) noexcept;
+  // By who sets it: if it is this action, it loses SA_ONSTACK.
+  void drop_stack_flag(const os::SignalAction& put) noexcept;
   [[nodiscard]] os::SignalAction get() const noexcept;  // as it is now (CH4)
   // For a signal that has come: CH4.
   [[nodiscard]] os::SignalAction use() noexcept;
@@ -82,7 +84,7 @@ void give_back(int sig) noexcept;
 
 // Adds SA_ONSTACK to a handler that somebody else has installed: on a fiber's stack there may be no room for it.
 void setsigstack(int sig) noexcept;
-// Takes it off again, where it was added and nobody has changed anything since.
+// Takes it off again, where it was added and nobody has changed anything since, also of what stands behind our handlers.
 void unsetsigstacks() noexcept;
 
 // Calls the handler behind ours as the kernel would: with its arguments, its mask, once if it is to be reset. False: there is

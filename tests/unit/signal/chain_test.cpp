@@ -431,6 +431,19 @@ TEST_F(Chain, TheStackFlagComesAndGoes) {
   EXPECT_TRUE(equal(kernels(), before));
 }
 
+// Taken while it has the flag, and given back when the flag is off.
+TEST_F(Chain, TheStackFlagGoesBehindOurHandlerToo) {
+  install(action_of(plain<0>, SA_RESTART));
+  const os::SignalAction before = kernels();
+  setsigstack(kSig);
+  ASSERT_TRUE(take_signal(kSig));
+  unsetsigstacks();
+  ASSERT_EQ(os::raise(kSig), 0);
+  EXPECT_EQ(calls[0], 1);
+  give_back(kSig);
+  EXPECT_TRUE(equal(kernels(), before));
+}
+
 TEST_F(Chain, AFlagOfTheProgramsStays) {
   install(action_of(plain<0>));
   setsigstack(kSig);
