@@ -287,14 +287,32 @@ bool call_chained(const Arrived& signal, SignalHandler* instead) {
   return true;
 }
 
+namespace {
+
+// By the kernel, which does not stop a process group that nobody would let go on (setpgid(2): an orphaned one); SIGSTOP
+// would stop that for good.
+void stop_by_default(int sig) noexcept {
+  const os::SignalAction by_default;
+  os::SignalAction ours;
+  sysSigaction(sig, &by_default, &ours);
+  const uint64_t open = os::signal_bit(sig);
+  uint64_t mask = 0;
+  os::rtsigprocmask(SIG_UNBLOCK, &open, &mask);
+  os::raise(sig);  // back here once somebody lets the process go on
+  os::sigprocmask(mask);
+  os::SignalAction meanwhile;
+  sysSigaction(sig, &ours, &meanwhile);
+  // CH2. Of two threads in here the one that has found our handler puts it back.
+  if (meanwhile.handler != by_default.handler) sysSigaction(sig, &meanwhile, nullptr);
+}
+
+}  // namespace
+
 void forward(const Arrived& signal) {
   SignalHandler instead;
   if (call_chained(signal, &instead)) return;
   if (instead == standard(SIG_IGN) || ignored_by_default(signal.sig)) return;
-  if (stops_by_default(signal.sig)) {
-    os::raise(SIGSTOP);  // back here once somebody lets the process go on
-    return;
-  }
+  if (stops_by_default(signal.sig)) return stop_by_default(signal.sig);
   dieFromSignal(signal.sig);
 }
 

@@ -209,18 +209,38 @@ TEST_F(Chain, AHandlerThatIsResetIsFoundOnce) {
 TEST_F(Chain, ASignalThatStopsStops) {
   const pid_t child = ::fork();
   if (child == 0) {
+    ::setpgid(0, 0);  // not orphaned: its parent is in the same session
     std::signal(SIGTSTP, SIG_DFL);
     if (!take_signal(SIGTSTP)) ::_exit(2);
     os::raise(SIGTSTP);
-    ::_exit(7);
+    ::_exit(is_ours(getsig(SIGTSTP)) ? 7 : 8);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
   ASSERT_TRUE(WIFSTOPPED(status)) << status;
-  EXPECT_EQ(WSTOPSIG(status), SIGSTOP);
+  EXPECT_EQ(WSTOPSIG(status), SIGTSTP);
   ASSERT_EQ(::kill(child, SIGCONT), 0);
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << status;
+}
+
+// Nobody in its session would let it go on, so the kernel does not stop it.
+TEST_F(Chain, ASignalThatStopsDoesNotStopAnOrphanedGroup) {
+  for (const int sig : {SIGTSTP, SIGTTIN, SIGTTOU}) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::setsid();
+      std::signal(sig, SIG_DFL);
+      if (!take_signal(sig)) ::_exit(2);
+      os::raise(sig);
+      os::raise(sig);
+      ::_exit(is_ours(getsig(sig)) ? 7 : 8);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, WUNTRACED), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 7) << signame(sig).text << status;
+    if (WIFSTOPPED(status)) ::kill(child, SIGKILL);
+  }
 }
 
 TEST_F(Chain, IgnoredIsIgnored) {
