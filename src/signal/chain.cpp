@@ -10,6 +10,7 @@
 #include "sched/fork.hpp"
 #include "sched/lock.hpp"
 #include "signal/die.hpp"
+#include "signal/prof.hpp"
 #include "signal/signal.hpp"
 
 namespace gort {
@@ -38,13 +39,6 @@ To function_cast(From* function) noexcept {
 
 SignalHandler standard(void (*what)(int)) noexcept {
   return function_cast<SignalHandler>(what);
-}
-
-bool same(const os::SignalAction& a, const os::SignalAction& b) noexcept {
-  constexpr unsigned long kRestorer = 0x04000000;  // the kernel tells it of each
-  constexpr uint64_t kNeverMasked = os::signal_bit(SIGKILL) | os::signal_bit(SIGSTOP);
-  return a.handler == b.handler && ((a.flags ^ b.flags) & ~kRestorer) == 0 &&
-         ((a.mask ^ b.mask) & ~kNeverMasked) == 0;
 }
 
 constexpr unsigned long kStackFlag = SA_ONSTACK;
@@ -111,6 +105,13 @@ int level_for(const Chain& chain, int levels, const os::SignalAction& action) no
 }
 
 }  // namespace
+
+bool same(const os::SignalAction& a, const os::SignalAction& b) noexcept {
+  constexpr unsigned long kRestorer = 0x04000000;  // the kernel tells it of each
+  constexpr uint64_t kNeverMasked = os::signal_bit(SIGKILL) | os::signal_bit(SIGSTOP);
+  return a.handler == b.handler && ((a.flags ^ b.flags) & ~kRestorer) == 0 &&
+         ((a.mask ^ b.mask) & ~kNeverMasked) == 0;
+}
 
 // ---- A level's action -----------------------------------------------------------------------------------
 
@@ -254,6 +255,7 @@ void unsetsigstacks() noexcept {
     if (put.handler == nullptr) continue;
     // Who has taken the signal since then gives back what he has found.
     for (ActionCell& cell : chains[sig].cells) cell.drop_stack_flag(put);
+    if (sig == SIGPROF) unsetprofstack(put);
     replace_action(sig, [&put](const os::SignalAction& there) {
       os::SignalAction action = there;
       if (same(there, put)) action.flags &= ~kStackFlag;
@@ -274,6 +276,11 @@ bool call_chained(const Arrived& signal, SignalHandler* instead) {
   const os::SignalAction action = chains[signal.sig].cells[signal.level].use();
   *instead = action.handler;
   if (!os::has_handler(action)) return false;
+  call_as_the_kernel(action, signal);
+  return true;
+}
+
+void call_as_the_kernel(const os::SignalAction& action, const Arrived& signal) {
   const uint64_t itself = (action.flags & SA_NODEFER) != 0 ? 0 : os::signal_bit(signal.sig);
   const uint64_t ours = os::sigprocmask(interrupted_mask(signal) | action.mask | itself);
   if ((action.flags & SA_SIGINFO) != 0) {
@@ -284,7 +291,6 @@ bool call_chained(const Arrived& signal, SignalHandler* instead) {
     function_cast<void (*)(int)>(action.handler)(signal.sig);
   }
   os::sigprocmask(ours);
-  return true;
 }
 
 namespace {

@@ -36,6 +36,9 @@ namespace gort {
 // Deeper than programs go: each level is one more part of a program that took the signal over while we had it.
 inline constexpr int kLevels = 8;
 
+// But for what the kernel adds.
+[[nodiscard]] bool same(const os::SignalAction& a, const os::SignalAction& b) noexcept;
+
 // CH3.
 class ActionCell {
  public:
@@ -91,6 +94,9 @@ void unsetsigstacks() noexcept;
 // none, and *instead is SIG_DFL or SIG_IGN. Not noexcept, as none of our handlers is: who throws or ends his thread in his
 // handler passes through.
 bool call_chained(const Arrived& signal, SignalHandler* instead);
+
+// The rule by which it does so, for an action that has a handler.
+void call_as_the_kernel(const os::SignalAction& action, const Arrived& signal);
 
 // For signals that are not gort's, and no faults of this thread: the handler behind ours, or what happens without one.
 void forward(const Arrived& signal);

@@ -2,12 +2,16 @@
 
 #include <csignal>
 #include <cstring>
+#include <new>
 
 #include "base/mem.hpp"
 #include "os/os.hpp"
 #include "sched/current.hpp"
 #include "sched/fork.hpp"
+#include "sched/lock.hpp"
+#include "sched/region.hpp"
 #include "sched/roll.hpp"
+#include "signal/chain.hpp"
 #include "signal/unwind.hpp"
 
 namespace gort {
@@ -25,7 +29,8 @@ Atomic<int> inside{0};  // handlers that may use it
 Atomic<uint64_t> lost{0};
 Atomic<uint32_t> profiles{0};  // so far
 Atomic<int64_t> period_ns{kNsPerSecond};
-os::SignalAction before;  // written while no handler of ours is installed
+ActionCell before;
+Lock before_lock;  // who writes it; never taken in a handler
 
 // PF5. What the thread has used since its last tick, in whole periods; what is left over counts the next time.
 uint32_t periods_used() noexcept {
@@ -73,35 +78,29 @@ void sample(const M* m, uint32_t weight, const void* context) noexcept {
   }
 }
 
-// PF6. With the signals blocked that the program wanted to be. A handler that has once been put over ours may call ours,
-// for which it is now the program's: that is the end of the chain. (One that leaves by siglongjmp() is not called on this
-// thread again, while profiles run.)
-void call_program(const os::SignalAction& program, int sig, void* info, void* context) noexcept {
+// PF6. A handler that has once been put over ours may call ours, for which it is now the program's: that is the end of the
+// chain. (One that leaves by siglongjmp() is not called on this thread again, while profiles run.)
+void call_program(const os::SignalAction& program, const Arrived& signal) {
   ProfileShare& share = profile_share();
   if (share.in_program == InProgram::yes) return;
-  const uint64_t itself = (program.flags & SA_NODEFER) != 0 ? 0 : os::signal_bit(sig);
-  const uint64_t block = program.mask | itself;
-  uint64_t old = 0;
-  os::rtsigprocmask(SIG_BLOCK, &block, &old);
   share.in_program = InProgram::yes;
-  program.handler(sig, info, context);
+  call_as_the_kernel(program, signal);
   share.in_program = InProgram::no;
-  os::rtsigprocmask(SIG_SETMASK, &old, nullptr);
 }
 
-// PF8.
-void sigprof(int sig, void* info, void* context) noexcept {
+// PF8. Not noexcept: see call_chained().
+void sigprof(int sig, void* info, void* context) {
   inside.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: PF7, the count before the look
   const M* const m = current_m();
   const ProfTick tick = validSIGPROF(m, info);
   if (tick == ProfTick::counts) {
     sample(m, weight_of(*static_cast<const siginfo_t*>(info)), context);
   }
-  const os::SignalAction program = before;
+  os::SignalAction program;
+  if (tick == ProfTick::not_ours) program = before.use();
   inside.fetch_sub(1, std::memory_order_release);  // release: PF7, our accesses
-  if (tick == ProfTick::not_ours && os::has_handler(program)) {
-    call_program(program, sig, info, context);  // not inside: it may leave by siglongjmp()
-  }
+  // Not inside: it may leave by siglongjmp().
+  if (os::has_handler(program)) call_program(program, {sig, 0, info, context});
 }
 
 void await_handlers() noexcept {
@@ -114,23 +113,44 @@ int install() noexcept {
   ours.handler = sigprof;
   ours.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;
   ours.mask = kMasked;
-  if (const int error = os::rt_sigaction(SIGPROF, nullptr, &before); error != 0) return error;
-  return os::rt_sigaction(SIGPROF, &ours, nullptr);
+  const Region in;
+  const LockGuard guard(before_lock);
+  os::SignalAction there;
+  if (const int error = os::rt_sigaction(SIGPROF, nullptr, &there); error != 0) return error;
+  if (there.handler == sigprof) return 0;  // the program has restored it, and `before` is behind it
+  before.set(there);
+  os::SignalAction old;
+  if (const int error = os::rt_sigaction(SIGPROF, &ours, &old); error != 0) return error;
+  if (old.handler != sigprof && !same(old, there)) before.set(old);  // CH2
+  return 0;
+}
+
+void give_back() noexcept {
+  const Region in;
+  const LockGuard guard(before_lock);
+  os::SignalAction old;
+  if (os::rt_sigaction(SIGPROF, nullptr, &old) != 0 || old.handler != sigprof) return;  // PF6
+  const os::SignalAction program = before.get();
+  const bool ignore = !os::has_handler(program);
+  if (ignore) (void)os::ignore_signal(SIGPROF, &old);
+  bool ours = old.handler == sigprof;
+  if (ours) {
+    (void)os::rt_sigaction(SIGPROF, &program, &old);
+    ours = ignore ? !os::has_handler(old) : old.handler == sigprof;
+  }
+  if (!ours) (void)os::rt_sigaction(SIGPROF, &old, nullptr);  // CH2
 }
 
 // Nothing sends ticks any more, but some may be on their way. By default SIGPROF ends the process, so they are thrown away
 // first: the kernel drops what is pending of a signal that becomes ignored. A handler of the program's may see one.
 void uninstall() noexcept {
-  os::SignalAction now;
-  if (os::rt_sigaction(SIGPROF, nullptr, &now) == 0 && now.handler == sigprof) {  // PF6
-    if (!os::has_handler(before)) (void)os::ignore_signal(SIGPROF);
-    (void)os::rt_sigaction(SIGPROF, &before, nullptr);
-  }
-  await_handlers();  // they read `before`
+  give_back();
+  await_handlers();
 }
 
 // FK2. The profile goes on in the parent alone. What a tick of it would have found here is not.
 const bool forgets_profile = on_fork([]() noexcept {
+  new (&before_lock) Lock;
   // relaxed, both: there is one thread.
   inside.store(0, std::memory_order_relaxed);
   if (queue.exchange(nullptr, std::memory_order_relaxed) != nullptr) uninstall();
@@ -164,6 +184,11 @@ int setProcessCPUProfiler(int hz) noexcept {
   setThreadCPUProfilers(hz);
   (void)os::setitimer(kNsPerSecond / hz);
   return 0;
+}
+
+void unsetprofstack(const os::SignalAction& put) noexcept {
+  const LockGuard guard(before_lock);
+  before.drop_stack_flag(put);
 }
 
 void set_samples(Samples* to) noexcept {

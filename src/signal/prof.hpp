@@ -13,7 +13,8 @@
 //        meet it are ignored; else by those. What other threads use is counted by the process's ticks (validSIGPROF), each
 //        as much as its thread has used by its clock since the last. A thread's first tick counts one period.
 //   PF6  A program's own SIGPROF handler stays: it gets every signal that is not from our clocks, and is there again
-//        afterwards. If the program has put another one over ours meanwhile, that one stays.
+//        afterwards. If the program has put another one over ours meanwhile, that one stays. It is called as chain.hpp
+//        says: by the kernel's rules (CH4 too), and none that comes in between is lost (CH2).
 //   PF7  Behind setProcessCPUProfiler(0) no tick of ours can end the process. Behind set_samples(nullptr) no handler uses
 //        the queue: a handler raises `inside`, then looks where the queue is; who ends it takes the queue away, then
 //        waits until nobody is inside.
@@ -23,6 +24,7 @@
 
 #include <cstdint>
 
+#include "os/os.hpp"
 #include "signal/samples.hpp"
 
 namespace gort {
@@ -37,6 +39,9 @@ enum class ProfTick : uint8_t { counts, counted_elsewhere, not_ours };
 // Starts `hz` ticks per second of processor time, in all threads that there are and will be; 0 ends them. By one caller at
 // a time. 0 or -errno; nothing has begun then.
 [[nodiscard]] int setProcessCPUProfiler(int hz) noexcept;
+
+// By unsetsigstacks() of chain.hpp: if that is what stood before ours, it loses SA_ONSTACK.
+void unsetprofstack(const os::SignalAction& put) noexcept;
 
 // Where samples go from now on, or nullptr: then it returns when no handler uses the queue any more.
 void set_samples(Samples* to) noexcept;

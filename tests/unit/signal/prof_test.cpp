@@ -145,6 +145,88 @@ TEST_F(ProfRun, AProgramsHandlerGetsItsSignals) {
   EXPECT_EQ(programs, 4);
 }
 
+std::atomic<uint64_t> seen_mask{0};
+void mask_handler(int) {
+  uint64_t now = 0;
+  os::rtsigprocmask(SIG_BLOCK, nullptr, &now);
+  seen_mask = now;
+  ++programs;
+}
+void install(void (*handler)(int), int flags, int also_masked = 0) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = flags;
+  if (also_masked != 0) sigaddset(&action.sa_mask, also_masked);
+  EXPECT_EQ(::sigaction(SIGPROF, &action, nullptr), 0);
+}
+
+// PF6: what the kernel would block, and nothing else.
+TEST_F(ProfRun, AProgramsHandlerRunsUnderItsMask) {
+  programs = 0;
+  install(mask_handler, 0, SIGUSR2);
+  start(100);
+  const uint64_t outer = os::signal_bit(SIGWINCH);
+  const uint64_t before = os::sigprocmask(outer);
+  EXPECT_EQ(os::raise(SIGPROF), 0);
+  EXPECT_EQ(programs, 1);
+  EXPECT_EQ(seen_mask, outer | os::signal_bit(SIGUSR2) | os::signal_bit(SIGPROF));
+  EXPECT_EQ(os::sigprocmask(before), outer);
+}
+
+// CH4.
+TEST_F(ProfRun, AProgramsHandlerThatIsResetIsCalledOnce) {
+  programs = 0;
+  install(programs_handler, static_cast<int>(SA_RESETHAND));
+  start(100);
+  EXPECT_EQ(os::raise(SIGPROF), 0);
+  EXPECT_EQ(os::raise(SIGPROF), 0);
+  EXPECT_EQ(programs, 1);
+  stop();
+  EXPECT_EQ(present_handler(), SIG_DFL);
+}
+
+// CH2: what the program installs while a profile begins or ends is not lost.
+std::atomic<int> installed{0};
+void install_next(int) {
+  install(installed % 2 == 0 ? programs_handler : another_handler, 0);
+  ++installed;
+}
+TEST_F(ProfRun, AgainstAProgramThatInstallsToo) {
+  installed = 0;
+  struct sigaction before {};
+  struct sigaction alarm {};
+  alarm.sa_handler = install_next;
+  alarm.sa_flags = SA_RESTART;
+  ASSERT_EQ(::sigaction(SIGALRM, &alarm, &before), 0);
+  const itimerval often{{0, 50}, {0, 50}};
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &often, nullptr), 0);
+  EXPECT_TRUE(test::spin_until([&] {
+    const int so_far = installed;
+    start(100);
+    stop();
+    const uint64_t block = os::signal_bit(SIGALRM);
+    os::rtsigprocmask(SIG_BLOCK, &block, nullptr);
+    if (installed != so_far) {
+      EXPECT_EQ(present_handler(), installed % 2 == 1 ? programs_handler : another_handler);
+    }
+    os::rtsigprocmask(SIG_UNBLOCK, &block, nullptr);
+    return installed >= 2'000 || HasFailure();
+  }));
+  const itimerval never{};
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &never, nullptr), 0);
+  ASSERT_EQ(::sigaction(SIGALRM, &before, nullptr), 0);
+}
+
+// A run that ends while a profile goes on takes its flag off what stands behind.
+TEST_F(ProfRun, TheStackFlagGoesBehindItToo) {
+  install(programs_handler, 0);
+  run(options{.procs = 1}, [this] { start(100); });
+  stop();
+  struct sigaction now {};
+  ASSERT_EQ(::sigaction(SIGPROF, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_flags & SA_ONSTACK, 0);
+}
+
 TEST_F(ProfRun, WhatTheProgramPutOverItStays) {
   start(100);
   std::signal(SIGPROF, another_handler);
