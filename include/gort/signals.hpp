@@ -11,7 +11,7 @@
 // runtime: it holds from one gort::run to the next, until stop(), reset() or ignore() ends it.
 //
 // Signals that can not be had this way are passed over in silence, as in Go, here and in "all signals": SIGKILL and SIGSTOP, which
-// nobody can catch; SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP, which say that a thread can not go on; SIGURG and SIGPROF,
+// nobody can catch; SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS, which say that a thread can not go on; SIGURG and SIGPROF,
 // by which gort interrupts fibers and measures; 32, 33 and on musl 34, which are libc's own. A number that is no
 // signal is an error: std::invalid_argument, and nothing is done.
 #pragma once

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -120,6 +121,11 @@ constexpr uint64_t signal_bit(int sig) noexcept {
   return uint64_t{1} << (sig - 1);
 }
 inline constexpr uint64_t kAllButLibcSignals = ~(signal_bit(32) | signal_bit(33));
+// What says that a thread can not go on, SIGSYS where a filter refuses a system call by SECCOMP_RET_TRAP: blocked, it ends the
+// process without a word.
+inline constexpr uint64_t kFaultSignals = signal_bit(SIGSEGV) | signal_bit(SIGBUS) |
+                                          signal_bit(SIGFPE) | signal_bit(SIGILL) |
+                                          signal_bit(SIGTRAP) | signal_bit(SIGSYS);
 
 // The kernel's struct sigaction. `handler` is also SIG_DFL or SIG_IGN, as a pointer.
 struct SignalAction {
@@ -255,7 +261,7 @@ struct mOS {
 int mpreinit(mOS& os) noexcept;
 
 // Makes M's thread; it runs start(arg) on a stack of stack_bytes (0: the default, 256 KiB) with all
-// signals but libc's own (32 and 33) blocked until it calls minit(). 0, or -EAGAIN/-ENOMEM after
+// signals but libc's own (32 and 33) and SIGSYS blocked until it calls minit(). 0, or -EAGAIN/-ENOMEM after
 // growing pauses of 0.2 s in all; -ENOTSUP: GORT_THREADS=clone and it cannot be had (the reason
 // says why). After a failure `os` owns nothing. The thread must end by returning from `start`, and
 // be released with mdestroy(). Takes malloc's and libc's locks: see docs/design/0002-threads.md.

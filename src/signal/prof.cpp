@@ -20,9 +20,7 @@ namespace {
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 // Faults in a handler are to be seen at once; 32 and 33 are libc's. SIGPROF: prof.hpp says why.
 constexpr uint64_t kMasked =
-    os::kAllButLibcSignals &
-    ~(os::signal_bit(SIGPROF) | os::signal_bit(SIGSEGV) | os::signal_bit(SIGBUS) |
-      os::signal_bit(SIGFPE) | os::signal_bit(SIGILL) | os::signal_bit(SIGTRAP));
+    os::kAllButLibcSignals & ~(os::kFaultSignals | os::signal_bit(SIGPROF));
 
 Atomic<Samples*> queue{nullptr};
 Atomic<int> inside{0};  // handlers that may use it

@@ -16,10 +16,7 @@ inline constexpr int kSignals = 64;  // the kernel's, 1 to 64
 using SignalHandler = void (*)(int sig, void* info, void* context);
 
 // Blocked while our handlers run: all but libc's own (32, 33), and but faults, which are to be seen at once.
-inline constexpr uint64_t kMaskedInHandlers =
-    os::kAllButLibcSignals &
-    ~(os::signal_bit(SIGSEGV) | os::signal_bit(SIGBUS) | os::signal_bit(SIGFPE) |
-      os::signal_bit(SIGILL) | os::signal_bit(SIGTRAP));
+inline constexpr uint64_t kMaskedInHandlers = os::kAllButLibcSignals & ~os::kFaultSignals;
 
 // "SIGURG"; "signal 40" for one that has no name.
 struct SignalName {

@@ -122,7 +122,7 @@ const GlibcLayout& glibc_layout() noexcept {
 
 bool glibc_thread_learn(std::string& why) {
   if (learned.start_thread != nullptr) return true;
-  const uint64_t old_mask = sigprocmask(kAllButLibcSignals);  // probes run no user's handler
+  const uint64_t old_mask = sigprocmask(kBlockedAtBirth);  // probes run no user's handler
   why = learn_once();
   sigprocmask(old_mask);
   return why.empty();
@@ -158,7 +158,7 @@ int glibc_thread_start(mOS& os, size_t stack_bytes) noexcept {
   os.mapping = stack.mapping;
   os.mapping_bytes = stack.mapping_bytes;
   os.thread.store(stack.tcb(layout), std::memory_order_relaxed);  // relaxed: clone orders it
-  const int error = glibc_clone_thread(layout, stack, kAllButLibcSignals, thread_main, &os);
+  const int error = glibc_clone_thread(layout, stack, kBlockedAtBirth, thread_main, &os);
   if (error == 0) return 0;
   os.thread.store(nullptr, std::memory_order_relaxed);  // relaxed: no thread was made
   os.mapping = nullptr;

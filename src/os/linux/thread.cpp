@@ -79,7 +79,7 @@ int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg
   // relaxed: the thread that could read it does not exist yet, and its start publishes everything.
   os.tid.store(0, std::memory_order_relaxed);
   os.thread.store(nullptr, std::memory_order_relaxed);
-  const uint64_t old_mask = sigprocmask(kAllButLibcSignals);  // TH4
+  const uint64_t old_mask = sigprocmask(kBlockedAtBirth);  // TH4
   os.creator_mask = old_mask;
   Attempt attempt{backend, os, stack_bytes == 0 ? kThreadStackBytes : stack_bytes};
   const int error = retry_on_eagain(attempt_once, &attempt, pause_ns);

@@ -11,8 +11,9 @@
 //   TH2  Once a thread can run, mOS is its own: the creator reads and writes nothing of it any
 //        more, so that another thread may mdestroy() it before newosproc() has returned.
 //   TH3  A failed attempt leaves no thread, no mapping and no entry on libc's lists.
-//   TH4  The thread starts with every signal blocked but libc's own (32 and 33); blocking 33 would
-//        stop a setuid() of another thread for ever while it waits for this one.
+//   TH4  The thread starts with every signal blocked but libc's own (32 and 33) and SIGSYS; blocking 33
+//        would stop a setuid() of another thread for ever while it waits for this one, and SIGSYS is
+//        how a sandbox answers system calls, those that make a thread, too.
 #pragma once
 
 #include <cstddef>
@@ -46,6 +47,8 @@ inline constexpr bool kSanitized = false;
 // getaddrinfo() takes 12 KiB, iostream 6. The rest is margin for modules that we do not know (NSS,
 // preloaded libraries); untouched pages cost address space only. Instrumented frames are larger.
 inline constexpr size_t kThreadStackBytes = (kSanitized ? size_t{1024} : size_t{256}) << 10;
+
+inline constexpr uint64_t kBlockedAtBirth = kAllButLibcSignals & ~signal_bit(SIGSYS);  // TH4
 
 // One attempt, without retries: 0 or -errno (TH2, TH3). os.start and os.start_arg are set, the
 // signals of TH4 are blocked. The new thread runs thread_main(&os).

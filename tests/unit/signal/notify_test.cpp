@@ -370,6 +370,7 @@ TEST_P(Notify, AllSignalsAreAllThatCanBeHad) {
     const chan<int> ch(kSignals);
     signals::notify(ch);
     EXPECT_TRUE(by_default(SIGSTOP));
+    EXPECT_TRUE(by_default(SIGSYS)) << "a filter's answer to a system call is no message";
     EXPECT_EQ(is_ours(getsig(SIGURG)), runtime_alive() && sched().tick_ns != 0);
     EXPECT_FALSE(is_ours(getsig(SIGPROF)));
     for (const int sig : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGCHLD, SIGTSTP,
@@ -390,8 +391,8 @@ TEST_P(Notify, AllSignalsAreAllThatCanBeHad) {
 TEST_P(Notify, WhatCanNotBeHadIsPassedOver) {
   there([] {
     const chan<int> ch(1);
-    const std::array<int, 10> none{SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,
-                                   SIGILL,  SIGTRAP, SIGURG,  SIGPROF, 33};
+    const std::array<int, 11> none{SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
+                                   SIGTRAP, SIGSYS,  SIGURG,  SIGPROF, 33};
     signals::notify(ch, none);
     EXPECT_EQ(outside_wakers.load(), 0);
     signals::ignore(none);

@@ -45,7 +45,7 @@ TEST(Sigtab, SetsigAndGetsig) {
   sysSigaction(SIGUSR1, &before, &now);
   const unsigned long flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   EXPECT_EQ(now.flags & (flags | SA_NODEFER | SA_RESETHAND), flags);
-  for (const int open : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, 32, 33}) {
+  for (const int open : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, 32, 33}) {
     EXPECT_EQ(now.mask & os::signal_bit(open), 0U) << open;
   }
   for (const int masked : {SIGURG, SIGUSR1, SIGALRM, SIGPROF, SIGTERM, 34, 64}) {
