@@ -3,6 +3,7 @@
 #include <system_error>
 
 #include "gort/os.hpp"
+#include "os/os.hpp"
 #include "sched/region.hpp"
 #include "signal/all_threads.hpp"
 
@@ -10,6 +11,7 @@ namespace gort::os {
 
 long all_threads_syscall(long nr, long a1, long a2, long a3, long a4, long a5, long a6) {
   const long args[6] = {a1, a2, a3, a4, a5, a6};
+  (void)os::pin_library();  // as in libpreinit(): this needs no runtime
   Region in;
   const AllThreadsResult r = doAllThreadsSyscall(nr, args);
   in.leave();

@@ -180,6 +180,7 @@ void Notifier::deliver() noexcept {
 
 void Notifier::begin_helper() {
   if (has_helper_) return;
+  (void)os::pin_library();  // first: from here on somebody may save the address of a handler
   os::osinit();
   over_.store(false, std::memory_order_relaxed);  // relaxed: the thread begins behind it
   open_.store(0, std::memory_order_relaxed);      // relaxed: as above

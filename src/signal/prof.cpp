@@ -107,6 +107,7 @@ void await_handlers() noexcept {
 }
 
 int install() noexcept {
+  (void)os::pin_library();  // as in libpreinit(): a profile needs no runtime
   os::SignalAction ours;
   ours.handler = sigprof;
   ours.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;

@@ -1,11 +1,18 @@
 // guest: a shared library that uses gort inside, as a plug-in would. Its host (host_test.cpp) knows nothing of gort.
+#include <sys/syscall.h>
+
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <memory>
 #include <vector>
 
+#include "gort/chan.hpp"
 #include "gort/fiber.hpp"
+#include "gort/os.hpp"
+#include "gort/profile.hpp"
 #include "gort/run.hpp"
+#include "gort/signals.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
 
@@ -66,6 +73,20 @@ GUEST_FUNCTION void guest_call(void (*function)()) {
 }
 GUEST_FUNCTION void guest_stop() {
   embedded.reset();
+}
+
+// Without a runtime.
+GUEST_FUNCTION void guest_notify() {
+  const gort::chan<int> ch(1);
+  gort::signals::notify(ch, {SIGUSR1});
+  gort::signals::stop(ch);
+}
+GUEST_FUNCTION void guest_profile() {
+  gort::profile::cpu_start("/dev/null");
+  gort::profile::cpu_stop();
+}
+GUEST_FUNCTION void guest_all_threads() {
+  (void)gort::os::all_threads_syscall(SYS_getpid);
 }
 
 // Where gort's own code is.

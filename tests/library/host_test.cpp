@@ -204,4 +204,21 @@ TEST_F(Library, HandlersWorkWhenItHasBeenClosed) {
   again.find<void()>("guest_stop")();
 }
 
+// What installs handlers without a runtime keeps the library as well. Each in a process of its own, where nothing else has.
+TEST_F(Library, ItStaysWithoutARuntimeToo) {
+  if (kSanitizers) GTEST_SKIP() << "an instrumented library stays anyway";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const char* what : {"guest_notify", "guest_profile", "guest_all_threads"}) {
+    EXPECT_EXIT(
+        {
+          const void* place = guest_.find<const void*()>("guest_place")();
+          std::thread([&] { guest_.find<void()>(what)(); }).join();
+          Dl_info info;
+          ::_exit(::dlclose(guest_.handle) == 0 && ::dladdr(place, &info) != 0 ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "")
+        << what;
+  }
+}
+
 }  // namespace
