@@ -81,7 +81,7 @@ class Pauses {
 
 void spares_main(void*) noexcept {
   Sched& s = sched();
-  os::minit(s.spares_os);
+  os::minitHouse(s.spares_os);
   Pauses pauses;
   Left left = Left::none;
   for (;;) {

@@ -232,7 +232,7 @@ int64_t next_sleep(Sched& s, const Watch& w, Seen seen, int64_t now, int64_t las
 
 void sysmon_main(void*) noexcept {
   Sched& s = sched();
-  os::minit(s.sysmon_os);
+  os::minitHouse(s.sysmon_os);
   os::learn_places();
   Watch watch;
   Pace pace;

@@ -280,9 +280,23 @@ bool call_chained(const Arrived& signal, SignalHandler* instead) {
   return true;
 }
 
+constinit Host signals_host;
+
+namespace {
+
+// What was blocked for the program where the signal came.
+uint64_t programs_mask(const Arrived& signal) noexcept {
+  // relaxed, both: on that thread, which has written them.
+  const int host = signals_host.tid.load(std::memory_order_relaxed);
+  return host != 0 && host == os::gettid() ? signals_host.mask.load(std::memory_order_relaxed)
+                                           : interrupted_mask(signal);
+}
+
+}  // namespace
+
 void call_as_the_kernel(const os::SignalAction& action, const Arrived& signal) {
   const uint64_t itself = (action.flags & SA_NODEFER) != 0 ? 0 : os::signal_bit(signal.sig);
-  const uint64_t ours = os::sigprocmask(interrupted_mask(signal) | action.mask | itself);
+  const uint64_t ours = os::sigprocmask(programs_mask(signal) | action.mask | itself);
   if ((action.flags & SA_SIGINFO) != 0) {
     using WithInfo = void (*)(int, siginfo_t*, void*);
     function_cast<WithInfo>(action.handler)(signal.sig, static_cast<siginfo_t*>(signal.info),

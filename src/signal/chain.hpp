@@ -76,6 +76,13 @@ struct Arrived {
 // What was blocked when it came.
 [[nodiscard]] uint64_t interrupted_mask(const Arrived& signal) noexcept;
 
+// A thread of gort's on which the program's handlers run: what it blocks is no business of theirs, and of what they exec().
+struct Host {
+  Atomic<int> tid{0};
+  Atomic<uint64_t> mask{0};  // of who has made it
+};
+extern constinit Host signals_host;
+
 // Puts our handler before whatever is there, again if need be. False: all levels are used up, and the signal is theirs.
 bool take_signal(int sig) noexcept;
 // The same with SIG_IGN in place of our handler, which take_signal() may follow. By signals::ignore() only: what gort itself uses is

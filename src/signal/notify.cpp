@@ -150,22 +150,24 @@ const bool forgets_wishes = on_fork([]() noexcept {
 
 void Notifier::helper_main(void* self) noexcept {
   auto& n = *static_cast<Notifier*>(self);
-  // Ticks of a profile, and faults, are for every thread.
-  constexpr uint64_t kBlocked = kMaskedInHandlers & ~os::signal_bit(SIGPROF);
-  n.helper_.creator_mask = kBlocked;
-  os::minit(n.helper_);
+  os::minitHouse(n.helper_);
+  // relaxed, both: for handlers on this thread; to others it is not theirs.
+  signals_host.mask.store(n.helper_.creator_mask, std::memory_order_relaxed);
+  signals_host.tid.store(os::gettid(), std::memory_order_relaxed);
   uint64_t open = 0;
   for (;;) {
     signal_inbox.sleep();
     // relaxed, both: the note has brought them.
-    if (n.over_.load(std::memory_order_relaxed)) return;
+    if (n.over_.load(std::memory_order_relaxed)) break;
     if (const uint64_t now = n.open_.load(std::memory_order_relaxed); now != open) {
       open = now;
-      os::sigprocmask(kBlocked & ~open);
+      os::sigprocmask(os::kBlockedInHouse & ~open);
       n.masked_.wake();
     }
     n.deliver();
   }
+  os::sigprocmask(os::kBlockedInHouse);
+  signals_host.tid.store(0, std::memory_order_relaxed);  // relaxed: as above
 }
 
 // On the helper, or on who has closed the inbox to something.

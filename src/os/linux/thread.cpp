@@ -80,7 +80,7 @@ int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg
   os.tid.store(0, std::memory_order_relaxed);
   os.thread.store(nullptr, std::memory_order_relaxed);
   const uint64_t old_mask = sigprocmask(kBlockedAtBirth);  // TH4
-  os.creator_mask = old_mask;
+  os.creator_mask = os.maker != nullptr ? os.maker->creator_mask : old_mask;
   Attempt attempt{backend, os, stack_bytes == 0 ? kThreadStackBytes : stack_bytes};
   const int error = retry_on_eagain(attempt_once, &attempt, pause_ns);
   // TH2: os is not ours any more, unless the attempt has failed.
@@ -150,6 +150,13 @@ void minit(mOS& os) noexcept {
   }
   if (os.signal_stack != nullptr) begin_ticks(os);
   // release: whoever reads a tid that is not 0 may count on the thread's being initialised.
+  os.tid.store(gettid(), std::memory_order_release);
+}
+
+void minitHouse(mOS& os) noexcept {
+  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
+  sigprocmask(kBlockedInHouse);
+  // release: as in minit().
   os.tid.store(gettid(), std::memory_order_release);
 }
 

@@ -207,6 +207,13 @@ void minit(mOS& os) noexcept {
 bool has_ended(const mOS&) noexcept {
   return true;  // mdestroy() waits
 }
+void minitHouse(mOS& os) noexcept {
+  minit(os);
+}
+// Nobody's: which thread makes an M matters for masks only.
+int gettid() noexcept {
+  return 2;
+}
 void mdestroy(mOS& os) noexcept {
   MsWorld::join_thread(os.mapping_bytes);
   --threads_there;

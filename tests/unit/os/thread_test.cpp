@@ -78,6 +78,36 @@ TEST_P(Thread, SignalsAreBlockedUntilMinitAndThenAsTheCreatorHadThem) {
   EXPECT_EQ(seen.after, bit(SIGUSR2));
 }
 
+// A thread of ours blocks all that it may, and Ms that it makes have the mask of who has made it.
+TEST_P(Thread, AHouseThreadHandsItsCreatorsMaskOn) {
+  struct Seen {
+    ThreadBackend backend;
+    mOS house, made;
+    uint64_t house_mask = 0, made_mask = 0;
+  } seen{.backend = GetParam(), .house = {}, .made = {}};
+  const uint64_t old = sigprocmask(bit(SIGUSR2));
+  const int error = newosproc0(
+      seen.house, 0,
+      [](void* arg) {
+        Seen& s = *static_cast<Seen*>(arg);
+        minitHouse(s.house);
+        s.house_mask = current_mask();
+        s.made.maker = &s.house;
+        const auto start = [](void* of) {
+          minit(static_cast<Seen*>(of)->made);
+          static_cast<Seen*>(of)->made_mask = current_mask();
+        };
+        EXPECT_EQ(newosproc_on(s.backend, s.made, start, &s, 0), 0);
+        mdestroy(s.made);
+      },
+      &seen);
+  sigprocmask(old);
+  ASSERT_EQ(error, 0);
+  mdestroy(seen.house);
+  EXPECT_EQ(seen.house_mask, kAllButLibcSignals & ~kFaultSignals & ~(bit(SIGKILL) | bit(SIGSTOP)));
+  EXPECT_EQ(seen.made_mask, bit(SIGUSR2));
+}
+
 TEST_P(Thread, TimersAreNotRounded) {
   std::atomic<int> slack_ns{0};
   Threads threads(GetParam());

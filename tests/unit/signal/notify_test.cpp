@@ -264,6 +264,30 @@ TEST_P(Notify, TheHandlerOfTheProgramIsCalledBesideTheChannels) {
   });
 }
 
+// On the helper, too, which blocks nearly everything: what the handler exec()s would have that from it.
+std::atomic<uint64_t> seen_mask{0};
+TEST_P(Notify, TheHandlerOfTheProgramRunsUnderItsMask) {
+  std::thread([] {}).join();
+  const Blocked usr1(SIGUSR1);
+  there([] {
+    const auto handler = [](int) {
+      uint64_t now = 0;
+      os::rtsigprocmask(SIG_BLOCK, nullptr, &now);
+      seen_mask = now;
+      ++calls;
+    };
+    const Installed program(SIGUSR1, handler, SA_ONSTACK);
+    const chan<int> ch(1);
+    signals::notify(ch, {SIGUSR1});
+    send_to_process(SIGUSR1);
+    EXPECT_EQ(receive(ch), SIGUSR1);
+    test::until([] { return calls == 1; });
+    EXPECT_NE(seen_mask & os::signal_bit(SIGUSR1), 0U);
+    EXPECT_EQ(seen_mask & os::signal_bit(SIGTERM), 0U);
+    signals::stop(ch);
+  });
+}
+
 TEST_P(Notify, ALaterHandlerOfTheProgramHasItUntilTheNextNotify) {
   if (test::kTsan) GTEST_SKIP() << "TSan knows nothing of actions that it has not set";
   there([] {

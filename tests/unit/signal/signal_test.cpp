@@ -81,6 +81,25 @@ TEST_P(SignalLife, FaultsAreTakenAndSigurgWithTicks) {
   }
 }
 
+// A handler that takes its time would hold up whoever interrupts fibers, and makes Ms.
+TEST_P(SignalLife, NoHandlerOfTheProgramRunsOnAThreadOfGorts) {
+  const Installed installed(SIGUSR1, first, SA_RESTART);
+  run(opts(), [] {
+    const auto send = [](const os::mOS& to) {
+      test::until([&to] { return to.tid != 0; });
+      EXPECT_EQ(os::tgkill(to.tid, SIGUSR1), 0);
+    };
+    send(sched().sysmon_os);
+    if (sched().tick_ns != 0) send(sched().spares_os);
+    spawn([] {
+      uint64_t blocked = 0;
+      os::rtsigprocmask(SIG_BLOCK, nullptr, &blocked);
+      EXPECT_EQ(blocked & os::signal_bit(SIGUSR1), 0U) << "Ms are the program's";
+    }).join();
+  });
+  EXPECT_EQ(first_calls, 0) << "both have ended, and taken what they let in";
+}
+
 // On an M, on a thread of the program's, and on its main thread before and after.
 TEST_P(SignalLife, ItsOwnSigurgReachesTheProgram) {
   const Installed installed(SIGURG, first);
