@@ -90,6 +90,13 @@ char parse_stat_state(std::string_view text) noexcept;
 // Pure: state and num_threads in the text of /proc/self/stat, which ends with a zero byte. 0 or -EINVAL.
 int parse_task_count(const char* text, TaskCount* count) noexcept;
 
+// ---- sigrestart.cpp -----------------------------------------------------------------------------
+
+// Where a system call leaves the address that it returns to (RC4), beside in the program counter.
+enum class ReturnAddress : uint8_t { unknown, in_rcx, nowhere };
+// restart_cut_call() where that is given.
+bool restart_cut_call_where(void* context, ReturnAddress where) noexcept;
+
 // ---- fence.cpp ----------------------------------------------------------------------------------
 
 // Registers for membarrier. Called once by osinit().

@@ -13,15 +13,21 @@
 //        that blocks for longer has lost its P (WA2 in watch.hpp), and gets no such signal.
 //   RC3  The kernel does not say which call it was (on x86-64 the number was in rax, where the result is now), but the instruction
 //        before the call does: libc's wrappers load a constant, or a register that the call has left alone. What might be
-//        read in two ways is not made again. The code is read by a system call, since it may be executable only.
+//        read in two ways is not made again: what looks like `mov $nr, %eax` may be the end of a longer instruction, whose
+//        address ends in b8. The code is read by a system call, since it may be executable only.
+//   RC4  That the thread stands behind a call, and has not come there otherwise, is told by rcx, where the instruction leaves its
+//        return address. A processor that enters the kernel in another way (FRED) leaves rcx alone, so we look once.
 //
 // On aarch64 the number is still there, and the first argument gone: nothing is made again there.
 #include <sys/uio.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <initializer_list>
 
+#include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 #include "os/os.hpp"
 
@@ -33,7 +39,7 @@ namespace {
 
 constexpr size_t kSyscallBytes = 2;   // 0f 05
 constexpr size_t kArgumentBytes = 4;  // mov disp8(%rsp), %edi: before it in some of libc's
-constexpr size_t kLoadBytes = 6;      // mov $nr, %eax, and a prefix of something else
+constexpr size_t kLoadBytes = 8;      // mov $nr, %eax, and what it may be the end of
 constexpr size_t kBytes = kLoadBytes + kArgumentBytes + kSyscallBytes;
 using Code = std::array<uint8_t, kBytes>;  // up to the instruction behind the call
 
@@ -108,13 +114,33 @@ bool is_argument(const uint8_t* end) noexcept {
   return end[-4] == 0x8b && end[-3] == 0x7c && end[-2] == 0x24;
 }
 
+// RC3: whether `b8` and four bytes up to `end` are an address's and an operand's last: `movl $7, -0x48(%rsp)` is c7 44 24 b8 07 00
+// 00 00, `mov 0xe8(%rax), %edi` is 8b b8 e8 00 00 00.
+bool may_be_longer(const uint8_t* end) noexcept {
+  const uint8_t before = end[-6];
+  const auto is_one_of = [](uint8_t byte, std::initializer_list<uint8_t> these) {
+    return std::find(these.begin(), these.end(), byte) != these.end();
+  };
+  // The four bytes are the address's: mov, lea, movslq, movzx, movsx.
+  if (is_one_of(before, {0x89, 0x8b, 0x8d, 0x63})) return true;
+  if (end[-7] == 0x0f && is_one_of(before, {0xb6, 0xb7, 0xbe, 0xbf})) return true;
+  // They are an operand behind it: add and its like, imul; and with an index mov and test, too.
+  constexpr uint8_t kMod = 0xc0;
+  constexpr uint8_t kByteBehind = 0x40;
+  constexpr uint8_t kRm = 7;
+  constexpr uint8_t kIndex = 4;
+  if (is_one_of(end[-7], {0x69, 0x81}) && (before & kMod) == kByteBehind) return true;
+  return is_one_of(end[-8], {0x69, 0x81, 0xc7, 0xf7}) && (end[-7] & kMod) == kByteBehind &&
+         (end[-7] & kRm) == kIndex;
+}
+
 // RC3. -1: it can not be told.
 long number_of(const Code& code, const greg_t* registers) noexcept {
   constexpr size_t kCall = kBytes - kSyscallBytes;
   if (code[kCall] != 0x0f || code[kCall + 1] != 0x05) return -1;
   const uint8_t* load = &code[kCall];  // the load ends here
   if (is_argument(load)) load -= kArgumentBytes;
-  if (load[-5] == 0xb8 && !is_rex(load[-6])) {  // mov $nr, %eax
+  if (load[-5] == 0xb8 && !is_rex(load[-6]) && !may_be_longer(load)) {  // mov $nr, %eax
     return load[-4] | (load[-3] << 8U) | (load[-2] << 16U) | (load[-1] << 24U);
   }
   if (load[-2] == 0x31 && load[-1] == 0xc0 && !is_rex(load[-3])) return 0;  // xor %eax, %eax
@@ -126,13 +152,43 @@ long number_of(const Code& code, const greg_t* registers) noexcept {
   return loaded_from(registers, load[-1], Half::upper);
 }
 
+// A call of its own, in which rcx is not what the instruction leaves there.
+ReturnAddress learn() noexcept {
+  long number = SYS_getpid;
+  uintptr_t rcx = 0;
+  uintptr_t behind = 0;
+  __asm__ volatile(
+      "leaq 1f(%%rip), %[behind]\n"
+      "syscall\n"
+      "1:\n"
+      : "+a"(number), "+c"(rcx), [behind] "=&r"(behind)
+      :
+      : "r11", "memory");
+  return rcx == behind ? ReturnAddress::in_rcx : ReturnAddress::nowhere;
+}
+
+ReturnAddress return_address() noexcept {
+  static constinit Atomic<ReturnAddress> known{ReturnAddress::unknown};
+  // relaxed, both: it is the same whoever looks.
+  ReturnAddress now = known.load(std::memory_order_relaxed);
+  if (now == ReturnAddress::unknown) {
+    now = learn();
+    known.store(now, std::memory_order_relaxed);  // relaxed: as above
+  }
+  return now;
+}
+
 }  // namespace
 
 bool restart_cut_call(void* context) noexcept {
+  return restart_cut_call_where(context, return_address());
+}
+
+bool restart_cut_call_where(void* context, ReturnAddress where) noexcept {
   greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   const auto pc = static_cast<uintptr_t>(registers[REG_RIP]);
-  // The instruction leaves its return address in rcx.
-  if (registers[REG_RAX] != -EINTR || registers[REG_RCX] != registers[REG_RIP]) return false;
+  if (registers[REG_RAX] != -EINTR) return false;
+  if (where == ReturnAddress::in_rcx && registers[REG_RCX] != registers[REG_RIP]) return false;
   Code code;
   if (!read_safely(pc - kBytes, code.data(), kBytes)) return false;
   const long nr = number_of(code, registers);
@@ -145,6 +201,9 @@ bool restart_cut_call(void* context) noexcept {
 #else
 
 bool restart_cut_call(void*) noexcept {
+  return false;
+}
+bool restart_cut_call_where(void*, ReturnAddress) noexcept {
   return false;
 }
 

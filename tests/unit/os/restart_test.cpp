@@ -9,6 +9,7 @@
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include <functional>
 #include <thread>
 
+#include "os/linux/internal.hpp"
 #include "os/os.hpp"
 #include "support/sanitized.hpp"
 
@@ -31,9 +33,20 @@ using std::chrono::steady_clock;
 std::atomic<int> handled{0};
 std::atomic<int> restarted{0};
 
+// What the processor is said to do; unknown: what it does.
+std::atomic<ReturnAddress> said{ReturnAddress::unknown};
+
+bool restart([[maybe_unused]] void* context) {
+  if (said == ReturnAddress::unknown) return restart_cut_call(context);
+#if defined(__x86_64__)
+  static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RCX] = 0;
+#endif
+  return restart_cut_call_where(context, said);
+}
+
 void handler(int, void*, void* context) {
   const int error = errno;
-  if (restart_cut_call(context)) ++restarted;
+  if (restart(context)) ++restarted;
   ++handled;
   errno = error;
 }
@@ -53,6 +66,7 @@ class RestartCutCall : public testing::Test {
     if (test::kTsan) GTEST_SKIP() << "TSan calls what it likes before the handler";
     handled = 0;
     restarted = 0;
+    said = ReturnAddress::unknown;
     SignalAction action;
     action.handler = handler;
     action.flags = SA_SIGINFO | SA_RESTART;
@@ -356,14 +370,14 @@ long poll_by_register(pollfd* wanted) {
   return result;
 }
 // The load before the call is not the one of its number.
-#define POLL_BEHIND(load)                                \
-  [](pollfd* wanted) {                                   \
-    long result;                                         \
-    asm volatile("movl $7, %%eax\n\t" load "\n\tsyscall" \
-                 : "=a"(result)                          \
-                 : "D"(wanted), "S"(1), "d"(-1)          \
-                 : "rcx", "r8", "r11", "memory");        \
-    return result;                                       \
+#define POLL_BEHIND(load)                                                                        \
+  [](pollfd* wanted) {                                                                           \
+    long result;                                                                                 \
+    asm volatile("subq $512, %%rsp\n\tmovl $7, %%eax\n\t" load "\n\tsyscall\n\taddq $512, %%rsp" \
+                 : "=a"(result)                                                                  \
+                 : "D"(wanted), "S"(1), "d"(-1)                                                  \
+                 : "rcx", "r8", "r11", "r15", "memory", "cc");                                   \
+    return result;                                                                               \
   }
 
 TEST_F(RestartCutCall, TheNumberOutOfARegister) {
@@ -372,10 +386,28 @@ TEST_F(RestartCutCall, TheNumberOutOfARegister) {
   EXPECT_RESTARTED(r, 1);
 }
 
+// RC4: where the kernel is entered so that rcx says nothing.
+TEST_F(RestartCutCall, OnAProcessorThatLeavesRcxAlone) {
+  pollfd wanted{pipe_[0], POLLIN, 0};
+  said = ReturnAddress::in_rcx;
+  EXPECT_EQ(cut([&] { return ::poll(&wanted, 1, 60'000); }, nothing).value, -1);
+  EXPECT_EQ(restarted, 0);
+  handled = 0;
+  said = ReturnAddress::nowhere;
+  const Result r = cut([&] { return ::poll(&wanted, 1, 60'000); }, [&] { feed(); });
+  EXPECT_RESTARTED(r, 1);
+}
+
 TEST_F(RestartCutCall, NotWhereTheNumberIsNotToBeSeen) {
   pollfd wanted{pipe_[0], POLLIN, 0};
-  constexpr long (*kPolls[])(pollfd*) = {POLL_BEHIND("movl $35, %%r8d"),
-                                         POLL_BEHIND("xorl %%r8d, %%r8d")};
+  // The others end as a `mov $nr, %eax` does, but that its first byte is one of an address: a store, a comparison, a load.
+  constexpr long (*kPolls[])(pollfd*) = {
+      POLL_BEHIND("movl $35, %%r8d"),
+      POLL_BEHIND("xorl %%r8d, %%r8d"),
+      POLL_BEHIND("movl $1, -0x48(%%rsp)"),
+      POLL_BEHIND(".byte 0x81, 0x7c, 0x24, 0xb8\n\t.long 1"),
+      POLL_BEHIND("movq %%rsp, %%r8\n\tmovl 0xe8(%%r8), %%r15d"),
+  };
   for (const auto poll : kPolls) {
     handled = 0;
     const Result r = cut([&] { return poll(&wanted); }, nothing);
