@@ -16,7 +16,7 @@ namespace gort::profile {
 //
 // While it runs, SIGPROF and ITIMER_PROF are taken: a program's own ITIMER_PROF stops for good. Its SIGPROF handler stays,
 // gets all SIGPROF that are not the profile's, and is back afterwards; without one, SIGPROF sent by others is ignored
-// meanwhile. A thread that blocks SIGPROF is not seen. A process that ends, or that replaces itself by exec, has to call
+// meanwhile. A thread that blocks SIGPROF is not seen, unless it runs fibers and they are interrupted (options.slice). A process that ends, or that replaces itself by exec, has to call
 // cpu_stop() before: what was not stopped is not written.
 //
 // Errors: std::invalid_argument if hz is not from 1 to 1000; std::logic_error if a profile runs already;

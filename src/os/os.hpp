@@ -282,6 +282,9 @@ void minit(mOS& os) noexcept;
 inline constexpr uint64_t kBlockedInHouse = kAllButLibcSignals & ~kFaultSignals;
 void minitHouse(mOS& os) noexcept;
 void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its owner
+// By which signal a timer may interrupt the calling thread, whose record that is, for a profile: SIGPROF; SIGURG where that is
+// blocked, since then it is the program's, which may take it by sigwait() and have no handler; 0: by none.
+int profiling_signal(const mOS& os) noexcept;
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as
 // start() has begun, even before newosproc() has returned to the creator; not by the thread itself.
 void mdestroy(mOS& os) noexcept;

@@ -81,6 +81,7 @@ struct alignas(64) M {
   M* roll_next = nullptr;
   M** roll_link = nullptr;  // what points to it
   int profile_tid = 0;
+  int profile_signal = 0;                 // 0: none reaches it
   Atomic<os::TimerId> profile_timer{-1};  // also read by handlers on its thread
 };
 

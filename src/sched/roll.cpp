@@ -1,6 +1,5 @@
 #include "sched/roll.hpp"
 
-#include <csignal>
 #include <new>
 #include <span>
 
@@ -37,9 +36,9 @@ void setThreadCPUProfiler(M* m, int hz) noexcept GORT_REQUIRES(roll.lock) {
     m->profile_timer.store(-1, std::memory_order_relaxed);  // relaxed: as above
     os::timer_delete(old);
   }
-  if (hz == 0) return;
+  if (hz == 0 || m->profile_signal == 0) return;
   os::TimerId timer;
-  if (os::timer_create(os::TimerClock::thread_cpu, m->profile_tid, SIGPROF, &profile_mark,
+  if (os::timer_create(os::TimerClock::thread_cpu, m->profile_tid, m->profile_signal, &profile_mark,
                        &timer) != 0) {
     return;  // the process's timer counts for it (validSIGPROF)
   }
@@ -57,6 +56,7 @@ char profile_mark = 0;
 
 void roll_enter(M* m) noexcept {
   m->profile_tid = os::gettid();
+  m->profile_signal = os::profiling_signal(m->os);
   LockGuard guard(roll.lock);
   m->roll_next = roll.first;
   m->roll_link = &roll.first;

@@ -5,7 +5,8 @@
 // gives timers to all of them: the kernel allows a timer on the clock of any thread of the process.
 //
 //   PF1  Under the roll's lock, every M on the roll has a timer of the period that is in force, or none where that is 0
-//        or the kernel has refused. An M that enters gets its own; one that leaves takes it away, on its own thread.
+//        or the kernel has refused. Its signal is SIGPROF, or SIGURG where the program blocks that one; where there are no
+//        ticks either, there is no timer. An M that enters gets its own; one that leaves takes it away, on its own thread.
 //
 // Rejected: as in Go, each M compares its rate with the scheduler's whenever it is given a fiber (a fiber that never
 // waits is what one starts a profile for, and here nothing brings its M to a scheduling point; and it is a load in the
@@ -25,7 +26,7 @@ extern char profile_mark;
 void roll_enter(M* m) noexcept;
 void roll_leave(M* m) noexcept;
 
-// Gives every M a timer that sends SIGPROF after each `hz`th part of a second of its processor time, now and later; 0:
+// Gives every M a timer that sends its signal (PF1) after each `hz`th part of a second of its processor time, now and later; 0:
 // takes them away. Behind it no tick of the old ones is sent any more; one that was sent may still arrive.
 void setThreadCPUProfilers(int hz) noexcept;
 

@@ -11,6 +11,7 @@
 #include "signal/fault.hpp"
 #include "signal/inbox.hpp"
 #include "signal/notify.hpp"
+#include "signal/prof.hpp"
 #include "signal/signal.hpp"
 
 namespace gort {
@@ -68,6 +69,7 @@ class MaskWhilePutOff {
 
 // Ticks and kicks (PR6 in preempt.hpp). False: it is the program's SIGURG.
 bool interrupts(const Arrived& signal, M* m) noexcept {
+  if (profile_tick(m, signal.info, signal.context)) return true;  // PF9
   const bool tick = is_tick(m, info_of(signal));
   const os::Sender sender = os::sender_of(signal.info);
   if (!tick && sender == os::Sender::others) return false;
@@ -94,8 +96,9 @@ void sighandler(const Arrived& signal, M* m) {
 
 void cgoSigtramp(const Arrived& signal) {
   // A thread that has just been an M, or is about to be one.
-  if (signal.sig == kTickSignal && (is_tick(nullptr, info_of(signal)) ||
-                                    os::sender_of(signal.info) == os::Sender::signal_thread)) {
+  if (signal.sig == kTickSignal &&
+      (profile_tick(nullptr, signal.info, signal.context) || is_tick(nullptr, info_of(signal)) ||
+       os::sender_of(signal.info) == os::Sender::signal_thread)) {
     return;
   }
   if (is_fault(signal.sig, *info_of(signal))) return fault(signal, nullptr);

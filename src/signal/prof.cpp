@@ -157,6 +157,15 @@ const bool forgets_profile = on_fork([]() noexcept {
 
 }  // namespace
 
+bool profile_tick(const M* m, const void* info, const void* context) noexcept {
+  const auto& what = *static_cast<const siginfo_t*>(info);
+  if (what.si_code != SI_TIMER || what.si_ptr != &profile_mark) return false;
+  inside.fetch_add(1, std::memory_order_seq_cst);  // seq_cst: PF7, the count before the look
+  if (validSIGPROF(m, info) == ProfTick::counts) sample(m, weight_of(what), context);
+  inside.fetch_sub(1, std::memory_order_release);  // release: PF7, our accesses
+  return true;
+}
+
 ProfTick validSIGPROF(const M* m, const void* info) noexcept {
   const auto& what = *static_cast<const siginfo_t*>(info);
   // relaxed: between a thread and a handler on it; roll.cpp says why each answer is right.

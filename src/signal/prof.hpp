@@ -20,6 +20,11 @@
 //        waits until nobody is inside.
 //   PF8  The handler may interrupt the runtime anywhere, and itself. It allocates nothing, takes no lock, calls no function that was not called before, and leaves errno
 //        alone.
+//   PF9  A program that blocks SIGPROF may take it by sigwait() and have no handler, so Ms leave it blocked where they have
+//        found it so: there a profile's ticks are SIGURGs (PF1), which handler.cpp hands on.
+//
+// Rejected: unblocking it in Ms while a profile runs (from another thread only by a signal, and again at its end; a tick of the
+// program's in between ends the process).
 #pragma once
 
 #include <cstdint>
@@ -35,6 +40,9 @@ struct M;
 enum class ProfTick : uint8_t { counts, counted_elsewhere, not_ours };
 // `info` is the siginfo_t.
 [[nodiscard]] ProfTick validSIGPROF(const M* m, const void* info) noexcept;
+
+// Whether a SIGURG is an M's tick of a profile; counts it then. In its handler; m is nullptr on a thread that is no M any more.
+bool profile_tick(const M* m, const void* info, const void* context) noexcept;
 
 // Starts `hz` ticks per second of processor time, in all threads that there are and will be; 0 ends them. By one caller at
 // a time. 0 or -errno; nothing has begun then.

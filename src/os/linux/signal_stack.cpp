@@ -55,7 +55,14 @@ uint64_t signals_for(const mOS& os) noexcept {
   // A fault while its signal is blocked ends the process without a word.
   const uint64_t faults =
       signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL);
-  return faults | signal_bit(SIGPROF) | (os.tick_ns != 0 ? signal_bit(SIGURG) : 0);
+  return faults | (os.tick_ns != 0 ? signal_bit(SIGURG) : 0);
+}
+
+int profiling_signal(const mOS& os) noexcept {
+  uint64_t blocked = 0;
+  rtsigprocmask(SIG_BLOCK, nullptr, &blocked);
+  if ((blocked & signal_bit(SIGPROF)) == 0) return SIGPROF;
+  return os.tick_ns != 0 ? SIGURG : 0;
 }
 
 }  // namespace gort::os

@@ -105,9 +105,10 @@ TEST(SignalStack, SetsTheWholeRecord) {
   EXPECT_EQ(stack.flags, 0);
 }
 
+// SIGPROF is the program's, which may have no handler for it.
 TEST(SignalStack, FaultsAndTicksAreLetIn) {
-  const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
-                          signal_bit(SIGILL) | signal_bit(SIGPROF);
+  const uint64_t faults =
+      signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL);
   const uint64_t odd = kAllButLibcSignals & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP));
   on_borrowed([&](mOS& os) {
     const uint64_t before = sigprocmask(odd);
@@ -125,6 +126,20 @@ TEST(SignalStack, FaultsAndTicksAreLetIn) {
     unminit(os);
     EXPECT_EQ(mask(), odd);
     sigprocmask(before);
+  });
+}
+
+TEST(SignalStack, WhatAProfileMayInterruptBy) {
+  on_borrowed([](mOS& os) {
+    minit(os);
+    EXPECT_EQ(profiling_signal(os), SIGPROF);
+    const uint64_t before = sigprocmask(signal_bit(SIGPROF));
+    EXPECT_EQ(profiling_signal(os), 0);
+    os.tick_ns = 1;
+    EXPECT_EQ(profiling_signal(os), SIGURG);
+    os.tick_ns = 0;
+    sigprocmask(before);
+    unminit(os);
   });
 }
 

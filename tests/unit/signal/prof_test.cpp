@@ -341,6 +341,59 @@ TEST_F(ProfRun, NothingIsForgotten) {
   EXPECT_EQ(take_lost(), 0U);
 }
 
+// Of the whole process, for a scope: the program takes the signal in its own way.
+class Blocked {
+ public:
+  explicit Blocked(int sig) : set_(os::signal_bit(sig)) {
+    std::thread([] {}).join();  // libc's first thread, and a sanitizer's
+    os::rtsigprocmask(SIG_BLOCK, &set_, &old_);
+  }
+  // False: none is pending.
+  bool take() const {
+    const timespec now{};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPROF);
+    return ::sigtimedwait(&set, nullptr, &now) == SIGPROF;
+  }
+  ~Blocked() {
+    while (take()) {
+    }
+    os::rtsigprocmask(SIG_SETMASK, &old_, nullptr);
+  }
+  Blocked(const Blocked&) = delete;
+  Blocked& operator=(const Blocked&) = delete;
+
+ private:
+  uint64_t set_;
+  uint64_t old_ = 0;
+};
+
+// PF9: no M takes it, whose default would end the process.
+TEST_F(ProfRun, AProgramThatBlocksTheSignalKeepsIt) {
+  const Blocked blocked(SIGPROF);
+  ASSERT_EQ(os::setitimer(1'000'000), 0);
+  run(options{.procs = 2, .slice = std::chrono::milliseconds(2)}, [&blocked] {
+    auto other = spawn([] { test::burn_here(50); });
+    test::burn_here(50);
+    other.join();
+    EXPECT_TRUE(blocked.take());
+  });
+  ASSERT_EQ(os::setitimer(0), 0);
+}
+
+// PF9: and a profile sees its Ms all the same.
+TEST_F(ProfRun, ItsMsAreSampled) {
+  const Blocked blocked(SIGPROF);
+  run(options{.procs = 2, .slice = std::chrono::milliseconds(2)}, [this] {
+    start(1000);
+    auto other = spawn([] { test::burn_here(100); });
+    EXPECT_GE(burn_until_sampled(50), 50U);
+    other.join();
+    stop();
+  });
+}
+
 // PF5: a thread that sleeps while Ms compute is not taken for them, though the kernel may send it their signals.
 TEST_F(ProfRun, SleepersAreNotCounted) {
   std::atomic<bool> over{false};
