@@ -285,6 +285,9 @@ void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its ow
 // By which signal a timer may interrupt the calling thread, whose record that is, for a profile: SIGPROF; SIGURG where that is
 // blocked, since then it is the program's, which may take it by sigwait() and have no handler; 0: by none.
 int profiling_signal(const mOS& os) noexcept;
+// In the child of a fork, which inherits it, and so would what it exec()s: the program's timer slack instead of ours. Nothing
+// of gort's is called in children of vfork(), posix_spawn() and system(): they have an M's.
+void forget_timer_slack() noexcept;
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as
 // start() has begun, even before newosproc() has returned to the creator; not by the thread itself.
 void mdestroy(mOS& os) noexcept;

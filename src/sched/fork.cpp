@@ -34,6 +34,7 @@ void forget_runtime() noexcept {
 void in_child() noexcept {
   // relaxed: as above.
   if (runtime_taken.load(std::memory_order_relaxed)) forget_runtime();
+  os::forget_timer_slack();
   Visitor::forget_all();
   foreign_parked.forget();
   house_threads.forget();

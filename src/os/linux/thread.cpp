@@ -32,6 +32,21 @@ constexpr unsigned long kTimerSlackNs =
     1;  // the default, 50 us, would be added to every timed sleep
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
+// What the program's threads have, once known; 0: not yet. relaxed, every access: by threads that know no better, and in the
+// child of a fork.
+constinit Atomic<int> programs_slack_ns{0};
+
+// Timers of the calling thread are not rounded from now on. What it had before.
+int set_timer_slack() noexcept {
+  const int slack = std::max(static_cast<int>(raw_syscall(SYS_prctl, PR_GET_TIMERSLACK)), 0);
+  // relaxed: see programs_slack_ns. A thread that one of ours has made inherits ours.
+  if (slack > static_cast<int>(kTimerSlackNs)) {
+    programs_slack_ns.store(slack, std::memory_order_relaxed);
+  }
+  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
+  return slack;
+}
+
 struct Attempt {
   ThreadBackend backend;
   mOS& os;
@@ -137,10 +152,9 @@ int mpreinit(mOS& os) noexcept {
 }
 
 void minit(mOS& os) noexcept {
-  const int slack = static_cast<int>(raw_syscall(SYS_prctl, PR_GET_TIMERSLACK));
-  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
+  const int slack = set_timer_slack();
   if (os.backend == ThreadBackend::none) {
-    os.timer_slack_ns = std::max(slack, 0);  // a borrowed thread keeps its mask and gets this back
+    os.timer_slack_ns = slack;  // a borrowed thread keeps its mask and gets this back
     minitSignalStack(os);
     const uint64_t open = signals_for(os);
     rtsigprocmask(SIG_UNBLOCK, &open, &os.old_mask);
@@ -154,7 +168,7 @@ void minit(mOS& os) noexcept {
 }
 
 void minitHouse(mOS& os) noexcept {
-  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, kTimerSlackNs);
+  (void)set_timer_slack();
   sigprocmask(kBlockedInHouse);
   // release: as in minit().
   os.tid.store(gettid(), std::memory_order_release);
@@ -170,6 +184,14 @@ void unminit(mOS& os) noexcept {
   sigprocmask(os.old_mask);
   unminitSignalStack(os);
   end_signal_stack(os);
+}
+
+void forget_timer_slack() noexcept {
+  // relaxed: see programs_slack_ns.
+  const int programs = programs_slack_ns.load(std::memory_order_relaxed);
+  if (programs == 0) return;
+  if (raw_syscall(SYS_prctl, PR_GET_TIMERSLACK) != static_cast<long>(kTimerSlackNs)) return;
+  raw_syscall(SYS_prctl, PR_SET_TIMERSLACK, programs);
 }
 
 void mdestroy(mOS& os) noexcept {

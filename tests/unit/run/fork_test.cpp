@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,6 +51,17 @@ TEST_P(Fork, AChildMayEndOrExec) {
       return 127;
     });
     EXPECT_TRUE(end.exited(5)) << end;
+  });
+}
+
+// What it exec()s would have an M's, which costs power for nothing.
+TEST_P(Fork, AChildHasTheProgramsTimerSlack) {
+  const int programs = ::prctl(PR_GET_TIMERSLACK);
+  ASSERT_GT(programs, 1);
+  there([programs] {
+    const ChildEnd end =
+        in_child([programs] { return ::prctl(PR_GET_TIMERSLACK) == programs ? 0 : 1; });
+    EXPECT_TRUE(end.exited(0)) << end;
   });
 }
 
