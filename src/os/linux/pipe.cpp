@@ -1,13 +1,16 @@
 // pipe: pipes and the four calls on a descriptor that the layers above need.
 //
 // They go through libc, so that the sanitizers see the buffers and the order that a descriptor
-// establishes. All are noinline: see syscall.hpp about errno.
+// establishes; fd_write() only where there is one: a handler that interrupts a fiber wakes the poller by it, and libc's function
+// might be bound there at its first call, by the loader and under its locks. All are noinline: see syscall.hpp about errno.
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "os/linux/syscall.hpp"
+#include "os/linux/thread.hpp"
 #include "os/os.hpp"
 
 namespace gort::os {
@@ -27,8 +30,12 @@ namespace gort::os {
 }
 
 [[gnu::noinline]] long fd_write(int fd, const void* buf, size_t n) noexcept {
-  const ssize_t put = ::write(fd, buf, n);
-  return put >= 0 ? put : -errno;
+  if constexpr (kSanitized) {
+    const ssize_t put = ::write(fd, buf, n);
+    return put >= 0 ? put : -errno;
+  } else {
+    return raw_syscall(SYS_write, fd, buf, n);
+  }
 }
 
 // Once only: after EINTR Linux has closed the descriptor, and its number may already be another's.

@@ -18,7 +18,7 @@ constexpr long kMadvGuardInstall = 102;  // as in src/os/linux/mem.cpp
 constexpr long SYS_epoll_pwait2 = 441;
 #endif
 
-Call call_of(long nr, long a2, long a3, long a4) noexcept {
+Call call_of(long nr, long a1, long a2, long a3, long a4) noexcept {
   switch (nr) {
     case SYS_futex:
       return (a2 & FUTEX_CMD_MASK) == FUTEX_WAIT ? Call::futex_wait : Call::futex_wake;
@@ -36,6 +36,8 @@ Call call_of(long nr, long a2, long a3, long a4) noexcept {
       return Call::membarrier;
     case SYS_epoll_pwait2:
       return Call::epoll_wait;
+    case SYS_write:
+      return a1 > 2 ? Call::write : Call::say;
     case SYS_recvfrom:
       return Call::recv;
     case SYS_sendto:
@@ -74,7 +76,7 @@ using namespace gort::faults;
 
 extern "C" long __wrap_gort_raw_syscall6(long nr, long a1, long a2, long a3, long a4, long a5,
                                          long a6) noexcept {
-  const Call call = call_of(nr, a2, a3, a4);
+  const Call call = call_of(nr, a1, a2, a3, a4);
   if (call == Call::other) return __real_gort_raw_syscall6(nr, a1, a2, a3, a4, a5, a6);
   const Fault fault = decide(call);
   if (fault.kind == Fault::Kind::error && !impossible(call, a1, fault)) return -fault.value;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "os/linux/thread.hpp"
 #include "os/os.hpp"
 
 namespace gort::os {
@@ -39,6 +40,15 @@ TEST(Pipe, FurtherFlagsAreAddedAndBadOnesRefused) {
   fd_close(fds[0]);
   fd_close(fds[1]);
   EXPECT_EQ(pipe2(fds, O_APPEND), -EINVAL);
+}
+
+// In a handler, too, where libc's function might be bound at its first call, and leaves something in errno.
+TEST(Pipe, AWriteGoesPastLibc) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer is to see it";
+  errno = 77;
+  const char byte = 0;
+  EXPECT_EQ(fd_write(-1, &byte, 1), -EBADF);
+  EXPECT_EQ(errno, 77);
 }
 
 TEST(Eventfd, CountsAndNeverBlocks) {
