@@ -5,9 +5,12 @@
 //   SE1  A variable that is unknown or malformed changes nothing and is reported once, with what is
 //        accepted, so that a misspelt setting is not silently without effect.
 //   SE2  What is read is never destroyed: a static object's destructor may start a runtime.
+//   SE3  In a program that has more rights than who has started it (AT_SECURE: set-user-ID, file capabilities) no variable changes
+//        anything: they are the words of somebody whom it must not trust.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -38,6 +41,12 @@ struct Settings {
 // variable (or GORT_DEBUG entry) that was ignored.
 Settings parse_settings(const std::map<std::string, std::string>& environment,
                         std::vector<std::string>& complaints);
+
+// Whose words the environment's are: SE3.
+enum class Rights : uint8_t { of_the_caller, more };
+// Pure: what counts of an environment.
+std::map<std::string, std::string> trusted(const std::map<std::string, std::string>& environment,
+                                           Rights rights, std::vector<std::string>& complaints);
 
 // The environment as it was at the first call, complaints on stderr. Thread-safe.
 const Settings& settings();

@@ -23,6 +23,8 @@ constexpr std::string_view kDebugAccepted =
     "slice=<microseconds>us, ticks=timer|event|watchman and chaos=<seed>|random";
 constexpr std::string_view kNoChaos =
     "this build of gort has no chaos mode; configure one with -DGORT_CHECKED=ON";
+constexpr std::string_view kSecure =
+    "the GORT_* variables are ignored: this program has more rights than who has started it";
 // As options.slice has it; and a minute, behind which nobody would call it a slice.
 constexpr uint64_t kSliceUsMin = 100;
 constexpr uint64_t kSliceUsMax = 60'000'000;
@@ -213,15 +215,32 @@ Settings parse_settings(const std::map<std::string, std::string>& environment,
   return out;
 }
 
-Settings read_settings() {
+std::map<std::string, std::string> trusted(const std::map<std::string, std::string>& environment,
+                                           Rights rights, std::vector<std::string>& complaints) {
+  if (rights == Rights::of_the_caller) return environment;
+  const auto ours = [](const auto& variable) { return variable.first.starts_with(kPrefix); };
+  if (std::any_of(environment.begin(), environment.end(), ours)) complaints.emplace_back(kSecure);
+  return {};
+}
+
+namespace {
+
+Settings settings_of(const std::map<std::string, std::string>& environment) {
+  const Rights rights = system_info().secure ? Rights::more : Rights::of_the_caller;
   std::vector<std::string> complaints;
-  Settings out = parse_settings(read_environment(), complaints);
+  Settings out = parse_settings(trusted(environment, rights, complaints), complaints);
   report(complaints);
   return out;
 }
 
+}  // namespace
+
+Settings read_settings() {
+  return settings_of(read_environment());
+}
+
 const Settings& settings() {
-  static const Settings& once = *new Settings(read_settings());  // SE2
+  static const Settings& once = *new Settings(settings_of(goenvs()));  // SE2
   return once;
 }
 

@@ -271,6 +271,19 @@ TEST(Settings, EachComplaintIsReportedOnce) {
   EXPECT_EQ(read_settings().procs, 0);
 }
 
+// SE3.
+TEST(Settings, NoneInAProgramWithMoreRights) {
+  const std::map<std::string, std::string> environment{{"GORT_PROCS", "3"}, {"PATH", "/bin"}};
+  std::vector<std::string> complaints;
+  EXPECT_EQ(trusted(environment, Rights::of_the_caller, complaints), environment);
+  EXPECT_TRUE(complaints.empty());
+  EXPECT_TRUE(trusted(environment, Rights::more, complaints).empty());
+  ASSERT_EQ(complaints.size(), 1U);
+  EXPECT_NE(complaints[0].find("GORT_*"), std::string::npos);
+  EXPECT_TRUE(trusted({{"PATH", "/bin"}}, Rights::more, complaints).empty());
+  EXPECT_EQ(complaints.size(), 1U) << "there was nothing to ignore";
+}
+
 TEST(Settings, TheFirstAnswerStays) {
   const Settings& first = settings();
   ASSERT_EQ(::setenv("GORT_PROCS", "7", 1), 0);
