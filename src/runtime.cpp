@@ -71,12 +71,23 @@ void check_options(const options& o) {
   }
 }
 
+// The user's limit counts processes, too, and is no promise; but it is better to stop there with a word than to ask for threads that are
+// refused one by one. Not below what the Ps need.
+int threads_by_default(int procs) {
+  constexpr size_t kBesidePs = 8;
+  const size_t limit = os::system_info().thread_limit;
+  if (limit == 0) return kThreadsDefault;
+  return static_cast<int>(
+      std::clamp<size_t>(limit, static_cast<size_t>(procs) + kBesidePs, kThreadsDefault));
+}
+
 options complete(options o, const os::Settings& env) {
   if (o.procs == 0) o.procs = env.procs != 0 ? env.procs : std::min(os::getproccount(), kMaxProcs);
   if (o.stack_size == 0) o.stack_size = env.stack_size;
   if (o.stack_size == 0) o.stack_size = StackPool::kDefaultStackBytes;
   o.stack_size = StackPool::stack_bytes_for(o.stack_size);
-  if (o.max_threads == 0) o.max_threads = env.max_threads != 0 ? env.max_threads : kThreadsDefault;
+  if (o.max_threads == 0) o.max_threads = env.max_threads;
+  if (o.max_threads == 0) o.max_threads = threads_by_default(o.procs);
   if (o.slice.count() == 0) {
     const auto it = env.debug.find("slice");
     o.slice = it != env.debug.end() ? std::chrono::microseconds(std::stoll(it->second)) : kSlice;

@@ -27,7 +27,7 @@ struct options {
   // touched pages cost memory. Automatic: GORT_STACK, else 256 KiB.
   size_t stack_size = 0;
   // Most OS threads at once, those blocked in blocking() included. Automatic: GORT_MAX_THREADS,
-  // else 10,000.
+  // else 10,000, or the user's limit (ulimit -u) where that is lower, but never fewer than the Ps need.
   int max_threads = 0;
   // Processor time that a fiber may use in a row while others wait for their turn; then it is interrupted, wherever it
   // is. From 100 us to a minute. Slices below 10 ms are kept by perf events or, where the kernel does not allow them, by looks of
