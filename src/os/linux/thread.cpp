@@ -198,7 +198,7 @@ void mdestroy(mOS& os) noexcept {
   if (os.backend == ThreadBackend::none) return;  // borrowed, or never made
   // acquire: pairs with the release in thread_main(). Null only in the moment between the creation
   // of a pthread and its first instruction, so that yielding is enough.
-  while (os.thread.load(std::memory_order_acquire) == nullptr) osyield();
+  while (os.thread.load(std::memory_order_acquire) == nullptr) osyield_no_g();
   if (os.backend == ThreadBackend::clone) {
     glibc_thread_reap(os);
   } else {

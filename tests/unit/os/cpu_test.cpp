@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "os/linux/cgroup.hpp"
@@ -275,6 +277,28 @@ TEST(Cpu, Identities) {
   EXPECT_EQ(gettid(), static_cast<int>(::syscall(SYS_gettid)));
   osyield();
   osyield_no_g();
+}
+
+// Each thread has its own, which stands still while it sleeps, and is not there once it has ended.
+TEST(Clock, OfAThreadsProcessorTime) {
+  const int64_t own = thread_cpu_ns(0);
+  EXPECT_GE(thread_cpu_ns(gettid()), own);
+  std::atomic<int> tid{0};
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    tid = gettid();
+    while (!over) std::this_thread::yield();
+  });
+  while (tid == 0) std::this_thread::yield();
+  const int64_t before = thread_cpu_ns(tid);
+  EXPECT_GE(before, 0);
+  while (thread_cpu_ns(tid) <= before) std::this_thread::yield();
+  timespec libcs{};
+  ASSERT_EQ(::clock_gettime(thread_cpu_clock(tid), &libcs), 0) << "the number is the kernel's";
+  over = true;
+  other.join();
+  while (thread_state(tid) != 0) std::this_thread::yield();  // join() may be a moment earlier
+  EXPECT_EQ(thread_cpu_ns(tid), -EINVAL);
 }
 
 TEST(Clock, NeverGoesBack) {

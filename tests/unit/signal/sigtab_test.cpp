@@ -22,6 +22,7 @@ TEST(Sigtab, NamesAreThoseOfLibc) {
     EXPECT_TRUE(name == std::string("SIG") + known || (sig == SIGPOLL && name == "SIGIO")) << name;
   }
   EXPECT_STREQ(signame(SIGURG).text, "SIGURG");
+  EXPECT_STREQ(signame(SIGSTKFLT).text, "SIGSTKFLT");
   EXPECT_STREQ(signame(40).text, "signal 40");
   EXPECT_STREQ(signame(-2147483647 - 1).text, "signal -2147483648");
 }
