@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "gort/blocking.hpp"
 #include "gort/chan.hpp"
 #include "gort/run.hpp"
 #include "gort/select.hpp"
