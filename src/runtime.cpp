@@ -49,7 +49,7 @@ namespace {
 constexpr int kThreadsDefault = 10'000;                                      // as in Go
 constexpr std::chrono::microseconds kSlice = std::chrono::milliseconds(10);  // the same
 constexpr std::chrono::microseconds kSliceMin{100};
-constexpr std::chrono::microseconds kSliceMax = std::chrono::minutes(1);  // as GORT_DEBUG has it
+constexpr std::chrono::microseconds kSliceMax = std::chrono::days(1);
 constexpr int kTicksPerSlice = 2;  // the first finds a fiber that has just begun
 
 // Chaos takes the shortcuts for one P away in every second run.
@@ -64,7 +64,7 @@ void check_options(const options& o) {
   }
   if (o.slice.count() != 0 && (o.slice < kSliceMin || o.slice > kSliceMax)) {
     throw std::invalid_argument(
-        "gort: options.slice must be from 100 us to one minute, or 0 (automatic)");
+        "gort: options.slice must be from 100 us to a day, or 0 (automatic)");
   }
   if (o.max_threads < 0) {
     throw std::invalid_argument("gort: options.max_threads must not be negative");

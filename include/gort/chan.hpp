@@ -233,27 +233,34 @@ class chan {
   detail::chan_core* core_;
 };
 
+// What a loop over a channel goes by: holds a handle, and the value that was received last.
 template <class T>
 class chan<T>::iterator {
  public:
-  using iterator_category = std::input_iterator_tag;
-  using value_type = T;
-  using difference_type = std::ptrdiff_t;
-  using pointer = T*;
-  using reference = T&;
+  using iterator_category = std::input_iterator_tag;  // each value comes once
+  using value_type = T;                               // of the channel
+  using difference_type = std::ptrdiff_t;             // without use
+  using pointer = T*;                                 // to the value
+  using reference = T&;                               // the same
 
+  // At no channel: only to be assigned to.
   iterator() noexcept = default;
   // Receives the first value.
   explicit iterator(chan c) : chan_(std::move(c)), value_(chan_.recv()) {}
+  // The value, which may be moved from.
   T& operator*() const noexcept { return *value_; }
+  // The same.
   T* operator->() const noexcept { return std::addressof(*value_); }
+  // Receives the next value, as recv().
   iterator& operator++() {
     value_.reset();
     // Not by assignment, which T need not have.
     if (std::optional<T> next = chan_.recv()) value_.emplace(std::move(*next));
     return *this;
   }
+  // The same.
   void operator++(int) { ++*this; }
+  // True behind the last value.
   friend bool operator==(const iterator& i, std::default_sentinel_t) noexcept {
     return !i.value_.has_value();
   }

@@ -30,7 +30,7 @@ struct options {
   // else 10,000, or the user's limit (ulimit -u) where that is lower, but never fewer than the Ps need.
   int max_threads = 0;
   // Processor time that a fiber may use in a row while others wait for their turn; then it is interrupted, wherever it
-  // is. From 100 us to a minute. Slices below 10 ms are kept by perf events or, where the kernel does not allow them, by looks of
+  // is. From 100 us to a day. Slices below 10 ms are kept by perf events or, where the kernel does not allow them, by looks of
   // a watching thread, which costs some processor time (stats().ticks says which). Automatic:
   // GORT_DEBUG=slice=<microseconds>us, else 10 ms. GORT_DEBUG=asyncpreempt=0: fibers are not interrupted, and threads
   // that block keep their P.

@@ -143,7 +143,7 @@ bool countdown::take_and_wait(std::ptrdiff_t n, role as) noexcept {
       return false;
     }
     if (next != 0) next |= kMark;
-    // release and acquire: as in add(). CD2.
+    // release and acquire: as in add(). CD2. modelled in LatchModel.
   } while (!word_.compare_exchange_weak(word, next, std::memory_order_acq_rel,
                                         std::memory_order_relaxed));
   if (next != 0) {

@@ -104,6 +104,27 @@ void one_drops() {
   t.join();
 }
 
+// BA2: the completion has seen what the one has done who drops out.
+void completion_after_a_drop() {
+  var<int> a;
+  var<int> b;
+  var<int> sum;
+  struct Object : barrier<Sum> {
+    Object(var<int>* x, var<int>* y, var<int>* z) : barrier(2, Sum{x, y, z}) {}
+  };
+  Object meet(&a, &b, &sum);
+  start_without_waiters(&meet);
+  Thread t([&] {
+    a = 1;
+    meet.arrive_and_drop();
+  });
+  b = 1;
+  meet.wait(meet.arrive());
+  check(sum == 2, "the completion has seen both");
+  t.join();
+  check_all_over(&meet);
+}
+
 void three_meet() {
   Ended<Of<3>> b;
   var<int> x;
@@ -186,6 +207,7 @@ TEST(BarrierModel, TwoPhases) {
 }
 TEST(BarrierModel, OneDrops) {
   expect_right({.preemptions = 2}, one_drops);
+  expect_right({.preemptions = 2}, completion_after_a_drop);
 }
 TEST(BarrierModel, ThreeMeet) {
   expect_right({.preemptions = 1}, three_meet);
@@ -204,6 +226,7 @@ TEST(BarrierModel, Mutants) {
                       {{.preemptions = 2}, arrive_and_go},
                       {{.preemptions = 1}, two_phases<First::arrive>},
                       {{.preemptions = 1}, one_drops},
+                      {{.preemptions = 2}, completion_after_a_drop},
                       {{.preemptions = 2}, one_too_many_drops},
                       {{.random_runs = 5'000}, three_meet}});
 }

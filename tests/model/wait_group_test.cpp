@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "port/fiber.hpp"
+#include "port/machine.hpp"
 #include "port/port.hpp"
 #include "sched/stop.hpp"
 #include "sync_support.hpp"
@@ -54,6 +55,22 @@ void one_done() {
   wg.end();
   check(a == 1, "all that was to be done");
   t.join();
+}
+
+// Its end waits, and knows as well.
+void end_waits() {
+  ModelRuntime runtime(1);
+  Ended<wait_group> wg;
+  var<int> a;
+  wg->add(1);
+  Thread t([&] {
+    a = 1;
+    wg->done();
+  });
+  wg.end();
+  check(a == 1, "all that was to be done");
+  t.join();
+  runtime.close();
 }
 
 // The last one to wait ends it, whoever that is.
@@ -283,6 +300,9 @@ TEST(WaitGroupModel, Done) {
   expect_right({.preemptions = 1}, two_done);
   expect_right_at_random(10'000, two_done);
 }
+TEST(WaitGroupModel, EndWaits) {
+  expect_right({.preemptions = 2}, end_waits);
+}
 TEST(WaitGroupModel, TwoWait) {
   expect_right({.preemptions = 0}, two_wait);
   expect_right_at_random(10'000, two_wait);
@@ -315,6 +335,7 @@ TEST(WaitGroupModel, StopAndDone) {
 TEST(WaitGroupModel, Mutants) {
   expect_mutants_die({"countdown.cpp", "countdown.hpp", "parking_lot.cpp"},
                      {{{.preemptions = 1}, one_done},
+                      {{.preemptions = 1}, end_waits},
                       {{.random_runs = 5'000}, two_done},
                       {{.random_runs = 5'000}, raised_again},
                       {{.preemptions = 1}, raised_under_lock},

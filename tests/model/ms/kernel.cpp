@@ -204,8 +204,8 @@ void minit(mOS& os) noexcept {
   os.tid.store(1, std::memory_order_relaxed);  // any number
   if (&os == &sched().sysmon_os) sysmon_thread = model::this_thread();
 }
-bool has_ended(const mOS&) noexcept {
-  return true;  // mdestroy() waits
+bool has_ended(const mOS& os) noexcept {
+  return MsWorld::has_ended(os.mapping_bytes);
 }
 void minitHouse(mOS& os) noexcept {
   minit(os);

@@ -179,13 +179,15 @@ void MsWorld::start_m(M* m, P* p) {
   m->os.mapping_bytes = threads_.size();          // for mdestroy()
   m->all_link = sched_.all_m;
   sched_.all_m = m;
-  threads_.emplace_back([m] {
+  ended_.push_back(false);
+  threads_.emplace_back([this, which = threads_.size(), m] {
     m_enter(m);
     m->p = m->next_p;
     if (m->p != nullptr) m->p->m.store(m, std::memory_order_relaxed);
     m->next_p = nullptr;
     schedule_loop(m);
     m_leave();
+    ended_[which] = true;
   });
 }
 
@@ -196,8 +198,17 @@ void MsWorld::poll() {
 }
 
 size_t MsWorld::start_thread(void (*start)(void*), void* arg) {
-  the_world->threads_.emplace_back([start, arg] { start(arg); });
-  return the_world->threads_.size() - 1;
+  const size_t which = the_world->threads_.size();
+  the_world->ended_.push_back(false);
+  the_world->threads_.emplace_back([world = the_world, which, start, arg] {
+    start(arg);
+    world->ended_[which] = true;
+  });
+  return which;
+}
+
+bool MsWorld::has_ended(size_t which) {
+  return the_world->ended_[which];
 }
 
 void MsWorld::join_thread(size_t which) {

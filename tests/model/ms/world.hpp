@@ -86,6 +86,7 @@ class MsWorld {
   // For newosproc() and mdestroy(): the thread of one more M.
   static size_t start_thread(void (*start)(void*), void* arg);
   static void join_thread(size_t which);
+  static bool has_ended(size_t which);
   static void dead();
 
  private:
@@ -96,6 +97,7 @@ class MsWorld {
   P procs_[kProcsMax];
   M ms_[kProcsMax];
   std::vector<model::Thread> threads_;
+  std::vector<bool> ended_;  // of each
   bool with_sysmon_ = false;
   std::function<void()> report_;
 };

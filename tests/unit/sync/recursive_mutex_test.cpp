@@ -95,34 +95,32 @@ TEST(RecursiveMutexForeign, NeedsNoRuntime) {
   EXPECT_EQ(count, 10'000);
 }
 
+// Has waited, so it has whatever threads are given for that.
+void wait_on_a_thread() {
+  mutex own;
+  condition_variable c;
+  std::unique_lock lock(own);
+  (void)c.wait_for(lock, 1us);
+}
+
 // A thread that ends is the owner up to its last destructor.
 TEST(RecursiveMutexForeign, BelongsToAThreadThatIsEnding) {
   static recursive_mutex m;
   static bool refused = false;
   static bool unlocked = false;
   struct Last {
-    bool used = false;
     ~Last() {
-      if (!used) return;
       std::thread([] {
-        mutex own;
-        condition_variable c;
-        std::unique_lock lock(own);
-        (void)c.wait_for(lock,
-                         1us);  // has waited: it has whatever threads that have waited are given
+        wait_on_a_thread();
         refused = !m.try_lock();
       }).join();
       m.unlock();
       unlocked = true;
     }
   };
-  static thread_local Last last;
   std::thread([] {
-    last.used = true;  // made before anything of gort's, so it ends behind that
-    mutex own;
-    condition_variable c;
-    std::unique_lock lock(own);
-    (void)c.wait_for(lock, 1us);
+    thread_local const Last last;  // made before anything of gort's, so it ends behind that
+    wait_on_a_thread();
     m.lock();
   }).join();
   EXPECT_TRUE(refused && unlocked);
