@@ -109,6 +109,10 @@ TEST(LatchModel, NotCancelled) {
   expect_right({.preemptions = 1}, not_cancelled);
   expect_right_at_random(5'000, not_cancelled);
 }
+TEST(LatchModel, Mutants) {
+  expect_mutants_die(
+      {}, {{{.preemptions = 1}, two_arrive}, {{.preemptions = 1}, counted_and_waited_for}});
+}
 
 }  // namespace
 }  // namespace gort
