@@ -26,7 +26,8 @@ bool others_wait(Sched& s, const P* p) noexcept {
 
 // Back to where it was taken from, more or less: it comes next.
 void push_front(P* p, G* g) noexcept {
-  // release: publishes the fiber to thieves; whoever takes the P over knows of it anyway.
+  // release: publishes the fiber to thieves; whoever takes the P over knows of it anyway. unmodelled: a region's light fence, which
+  // the tick has come by, is a whole one in models.
   G* const old = p->next.exchange(g, std::memory_order_release);
   if (old != nullptr) push_queue(p, old);
 }
@@ -338,7 +339,8 @@ bool retake(P* p, uint64_t turns) noexcept {
   os::fence_heavy();  // PR5
   {
     LockGuard guard(s.lock);
-    // acquire: pairs with the release at the end of a region (PR5).
+    // acquire: pairs with the release at the end of a region (PR5). unmodelled: the light fence there is a whole one in models, and P's
+    // next holder comes by another.
     const bool outside = !m->in_runtime.load(std::memory_order_acquire);
     const bool take = outside && m->p == p && p->turns() == turns;
     Retake was = Retake::asked;

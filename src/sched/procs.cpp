@@ -132,7 +132,7 @@ int set_procs_by_hand(int n) noexcept {
     s.procs_follow = false;
     before = s.procs_limit.load(std::memory_order_relaxed);  // relaxed: under the lock
     // X4 in exit.cpp. relaxed: under the lock.
-    if (Mem::recheck(s.phase.load(std::memory_order_relaxed) == Phase::exiting)) return before;
+    if (s.phase.load(std::memory_order_relaxed) == Phase::exiting) return before;
     if (n != before) set_limit(s, n);
   }
   look_for_takers(s);

@@ -288,6 +288,37 @@ void retaken_at_once() {
   world.finish();
 }
 
+// PR5: the same where the region's end is all that the two have in common: the fiber is blocked behind it.
+void retaken_behind_a_region() {
+  MsWorld world(1);
+  switch_on();
+  var<int> of_the_p;
+  Event b_ran;
+  MsFiber b(program([&] {
+    {
+      const Region in;
+      of_the_p = of_the_p + 1;
+    }
+    b_ran.set();
+  }));
+  MsFiber a([&] {
+    ready(b.g());
+    of_the_p = 7;
+    leave_region();
+    b_ran.wait();
+    enter_region();
+    check(of_the_p == 8, "each has had it in turn");
+  });
+  world.put(0, a);
+  world.start();
+  world.add_spare();
+  P* const p = sched().procs;
+  while (!retake(p, p->turns())) cpu_pause();
+  a.join();
+  b.join();
+  world.finish();
+}
+
 // PR3: with no M to go on, the fiber that would have come next is put back, where another P's M may take it.
 void put_back_and_stolen() {
   MsWorld world(2);
@@ -312,6 +343,31 @@ void put_back_and_stolen() {
   a.join();
   b.join();
   c.join();
+  world.finish();
+}
+
+// The same for one that comes out of the queue behind P::next, and was queued without a fence, as by yield().
+void put_back_from_queue() {
+  MsWorld world(2);
+  switch_on();
+  var<int> data;
+  MsFiber b(program([&] { check(data == 7, "what was written before it was queued is there"); }));
+  MsFiber a(program([&] {
+    data = 7;
+    {
+      const Region in;
+      set_state(b.g(), GState::runnable);
+      push_queue(current_m()->p, b.g());
+    }
+    preempt_tick(current_m());
+    preempt_tick(current_m());
+    cpu_pause();
+  }));
+  MsFiber c(MsFiber::Short(), [] {});
+  world.put(0, a);
+  world.put(1, c);
+  world.start();
+  for (MsFiber* f : {&a, &b, &c}) f->join();
   world.finish();
 }
 
@@ -468,6 +524,9 @@ TEST(PreemptModel, AsksForASpare) {
 TEST(PreemptModel, RetakenAtOnce) {
   expect_right_so_far(retaken_at_once, 10'000);
 }
+TEST(PreemptModel, RetakenBehindARegion) {
+  expect_right_at_random(retaken_behind_a_region, 10'000);
+}
 TEST(PreemptModel, PutBackAndStolen) {
   expect_right_so_far(put_back_and_stolen, 10'000);
 }
@@ -493,6 +552,10 @@ TEST(PreemptModel, BlockedIsNoDeadlock) {
   expect_right_so_far(blocked_is_no_deadlock, 10'000);
 }
 
+TEST(PreemptModel, PutBackFromQueue) {
+  expect_right_at_random(put_back_from_queue, 20'000);
+}
+
 TEST(PreemptModel, Mutants) {
   std::vector<model::Program> programs;
   for (const auto& p :
@@ -502,9 +565,11 @@ TEST(PreemptModel, Mutants) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
   programs.push_back({{.random_runs = 100'000}, put_back_and_stolen});
+  programs.push_back({{.random_runs = 20'000}, put_back_from_queue});
   programs.push_back({{.random_runs = 10'000}, put_back_from_global});
   programs.push_back({{.random_runs = 10'000}, retaken});
   programs.push_back({{.random_runs = 10'000}, retaken_at_once});
+  programs.push_back({{.random_runs = 5'000}, retaken_behind_a_region});
   programs.push_back({{.random_runs = 10'000}, put_back_and_stolen});
   programs.push_back({{.random_runs = 20'000}, put_back_from_global});
   expect_mutants_die({"preempt.cpp", "region.hpp"}, programs);
