@@ -182,6 +182,33 @@ TEST(OsThreadAlone, TwoLockedFibersTalk) {
 }
 
 // WA3: nothing else makes this one give way.
+// SP3: a thread's last destructors may wait for fibers, and these for threads that are still to be made.
+TEST(OsThreadEnd, DoesNotKeepOthersFromComing) {
+  static std::atomic<bool> ran{false};
+  static std::atomic<bool> begun{false};
+  struct Last {
+    ~Last() {
+      begun = true;
+      test::spin_until([] { return ran.load(); });
+    }
+  };
+  run(options{.procs = 1}, [] {
+    const os_thread_lock here;  // others are on threads that can end
+    spawn([] {
+      lock_os_thread();
+      thread_local const Last last;
+    }).join();
+    EXPECT_TRUE(test::spin_until([] { return begun.load(); }));
+    std::vector<task<void>> blocked;  // more than there are threads
+    for (int i = 0; i < 6; ++i) {
+      blocked.push_back(
+          spawn([] { blocking([] { test::spin_until([] { return ran.load(); }); }); }));
+    }
+    spawn([] { ran = true; }).join();
+    EXPECT_TRUE(ran);
+  });
+}
+
 TEST(Checkpoint, GivesWayWhereOthersWait) {
   run(options{.procs = 1, .slice = 1h}, [] {
     std::atomic<bool> ran{false};
