@@ -147,8 +147,8 @@ bool has_handler(const SignalAction& action) noexcept;
 // 0 or -errno: -EINVAL for a signal that there is not, or that cannot be handled. A handler without a restorer gets ours
 // where the processor needs one; null pointers leave out what they are for.
 int rt_sigaction(int sig, const SignalAction* action, SignalAction* old) noexcept;
-// Ignores a signal from now on. What is pending of it is gone, at every thread. 0 or -errno.
-int ignore_signal(int sig, SignalAction* old = nullptr) noexcept;
+// SIG_IGN. What is pending of a signal that becomes ignored is gone, at every thread.
+SignalAction ignoring() noexcept;
 // Where handlers with SA_ONSTACK run on this thread. -EPERM: it runs there now; -ENOMEM: too small for this processor.
 int sigaltstack(const AltStack* stack, AltStack* old) noexcept;
 // `how` is SIG_BLOCK, SIG_UNBLOCK or SIG_SETMASK.

@@ -59,10 +59,7 @@ int level_there(const os::SignalAction& there, int ignored_level) noexcept {
 enum class InPlace : uint8_t { handler, ignore };
 
 os::SignalAction our_action_at(int level, InPlace what) noexcept {
-  if (what == InPlace::handler) return our_action(sigtramps[level]);
-  os::SignalAction ignore;
-  ignore.handler = standard(SIG_IGN);
-  return ignore;
+  return what == InPlace::handler ? our_action(sigtramps[level]) : os::ignoring();
 }
 
 // What an action says beside who handles the signal: whether children that end leave zombies, and those that stop send one.

@@ -13,7 +13,8 @@
 //        is not given to another action while a program that still has its handler installed may have saved the entry.
 //        So what the program sees is what it would see without us.
 //   CH2  Between our look and our change the program may have made one: the kernel tells what each change has replaced,
-//        and the last of the program's wins (replace_action).
+//        and the last of the program's wins (replace_action). One thing can not be told: between two of our calls that give
+//        back, the program puts the very action that we have put a moment ago.
 //   CH3  A cell is read in handlers, at any time, while it is written by one thread: its reader sees one action whole.
 //   CH4  An action with SA_RESETHAND is found by one signal; later ones find the default.
 //

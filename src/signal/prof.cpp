@@ -124,24 +124,29 @@ int install() noexcept {
   return 0;
 }
 
+// CH2. Each change tells what it has replaced: what the one before has put there, or the program's latest. By default
+// SIGPROF ends the process, so what is on its way is thrown away first: the kernel drops what is pending of a signal that
+// becomes ignored. A handler of the program's may see a tick.
 void give_back() noexcept {
   const Region in;
   const LockGuard guard(before_lock);
-  os::SignalAction old;
-  if (os::rt_sigaction(SIGPROF, nullptr, &old) != 0 || old.handler != sigprof) return;  // PF6
+  os::SignalAction there;
+  if (os::rt_sigaction(SIGPROF, nullptr, &there) != 0 || there.handler != sigprof) return;  // PF6
   const os::SignalAction program = before.get();
-  const bool ignore = !os::has_handler(program);
-  if (ignore) (void)os::ignore_signal(SIGPROF, &old);
-  bool ours = old.handler == sigprof;
-  if (ours) {
-    (void)os::rt_sigaction(SIGPROF, &program, &old);
-    ours = ignore ? !os::has_handler(old) : old.handler == sigprof;
+  bool drops = !os::has_handler(program);
+  os::SignalAction next = drops ? os::ignoring() : program;
+  for (;;) {
+    os::SignalAction old;
+    if (os::rt_sigaction(SIGPROF, &next, &old) != 0) return;
+    const bool as_expected = same(old, there);
+    if (as_expected && !drops) return;
+    drops = false;
+    there = next;
+    next = as_expected || old.handler == sigprof ? program : old;
   }
-  if (!ours) (void)os::rt_sigaction(SIGPROF, &old, nullptr);  // CH2
 }
 
-// Nothing sends ticks any more, but some may be on their way. By default SIGPROF ends the process, so they are thrown away
-// first: the kernel drops what is pending of a signal that becomes ignored. A handler of the program's may see one.
+// Nothing sends ticks any more, but some may be on their way.
 void uninstall() noexcept {
   give_back();
   await_handlers();

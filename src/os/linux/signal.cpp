@@ -91,11 +91,11 @@ bool has_handler(const SignalAction& action) noexcept {
   return at != reinterpret_cast<uintptr_t>(SIG_DFL) && at != reinterpret_cast<uintptr_t>(SIG_IGN);
 }
 
-int ignore_signal(int sig, SignalAction* old) noexcept {
+SignalAction ignoring() noexcept {
   SignalAction action;
   // By way of a number: as a function, SIG_IGN has another type.
   action.handler = reinterpret_cast<decltype(action.handler)>(reinterpret_cast<uintptr_t>(SIG_IGN));
-  return rt_sigaction(sig, &action, old);
+  return action;
 }
 
 int sigaltstack(const AltStack* stack, AltStack* old) noexcept {

@@ -149,7 +149,8 @@ TEST(Signal, WhatIsIgnoredIsNotPendingAnyMore) {
   sigset_t pending;
   ASSERT_EQ(::sigpending(&pending), 0);
   EXPECT_EQ(sigismember(&pending, SIGUSR1), 1);
-  EXPECT_EQ(ignore_signal(SIGUSR1), 0);
+  const SignalAction ignore = ignoring();
+  EXPECT_EQ(rt_sigaction(SIGUSR1, &ignore, nullptr), 0);
   ASSERT_EQ(::sigpending(&pending), 0);
   EXPECT_EQ(sigismember(&pending, SIGUSR1), 0);
   struct sigaction now {};
@@ -157,7 +158,7 @@ TEST(Signal, WhatIsIgnoredIsNotPendingAnyMore) {
   EXPECT_EQ(now.sa_handler, SIG_IGN);
   sigprocmask(old);
   EXPECT_EQ(count, 0);
-  EXPECT_EQ(ignore_signal(SIGKILL), -EINVAL);
+  EXPECT_EQ(rt_sigaction(SIGKILL, &ignore, nullptr), -EINVAL);
 }
 
 // What a handler is told of who was interrupted: our own registers, or those of a call below us.

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <memory>
 #include <thread>
 
@@ -80,6 +81,12 @@ auto present_handler() {
   struct sigaction now {};
   EXPECT_EQ(::sigaction(SIGPROF, nullptr, &now), 0);
   return now.sa_handler;
+}
+
+uint64_t present_mask() {
+  os::SignalAction now;
+  EXPECT_EQ(os::rt_sigaction(SIGPROF, nullptr, &now), 0);
+  return now.mask;
 }
 
 class ProfRun : public testing::Test {
@@ -185,10 +192,19 @@ TEST_F(ProfRun, AProgramsHandlerThatIsResetIsCalledOnce) {
   EXPECT_EQ(present_handler(), SIG_DFL);
 }
 
-// CH2: what the program installs while a profile begins or ends is not lost.
-std::atomic<int> installed{0};
+// CH2: what the program installs while a profile begins or ends is not lost. No two are the same: each has its number in
+// its mask, in the real-time signals.
+constexpr unsigned kNumberAt = 34;
+std::atomic<unsigned> installed{0};
+uint64_t installed_mask(unsigned number) {
+  return uint64_t{number} << kNumberAt;
+}
 void install_next(int) {
-  install(installed % 2 == 0 ? programs_handler : another_handler, 0);
+  struct sigaction action {};
+  action.sa_handler = another_handler;
+  const uint64_t mask = installed_mask(installed + 1);
+  std::memcpy(&action.sa_mask, &mask, sizeof mask);
+  ASSERT_EQ(::sigaction(SIGPROF, &action, nullptr), 0);
   ++installed;
 }
 TEST_F(ProfRun, AgainstAProgramThatInstallsToo) {
@@ -201,13 +217,13 @@ TEST_F(ProfRun, AgainstAProgramThatInstallsToo) {
   const itimerval often{{0, 50}, {0, 50}};
   ASSERT_EQ(::setitimer(ITIMER_REAL, &often, nullptr), 0);
   EXPECT_TRUE(test::spin_until([&] {
-    const int so_far = installed;
+    const unsigned so_far = installed;
     start(100);
     stop();
     const uint64_t block = os::signal_bit(SIGALRM);
     os::rtsigprocmask(SIG_BLOCK, &block, nullptr);
     if (installed != so_far) {
-      EXPECT_EQ(present_handler(), installed % 2 == 1 ? programs_handler : another_handler);
+      EXPECT_EQ(present_mask(), installed_mask(installed));
     }
     os::rtsigprocmask(SIG_UNBLOCK, &block, nullptr);
     return installed >= 2'000 || HasFailure();
