@@ -80,8 +80,8 @@ struct alignas(64) P {
   uint32_t ladder_interval = 2;
   uint32_t timely_ladders = 0;  // in a row, before their time (F7 in find.cpp)
   uint64_t ladder_turn = 0;     // the turn of whom the last ladder has found
-  bool lacked_heir =
-      false;  // nobody was there to go on with it when its fiber was last to give way (PR3)
+  // Nobody was there to go on with it when its fiber was last to give way (PR3). Written under Sched::lock.
+  Atomic<bool> lacked_heir{false};
   bool global_is_own =
       false;  // only the fiber that has just given this P away is in the global queue (F6)
   int64_t ladder_at_ns = 0;  // when the full ladder last ran

@@ -104,7 +104,7 @@ bool bequeath(Sched& s, M* m, G* bound) noexcept {
     p->counters.preempts.add();
     p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
     m->p = nullptr;
-    p->lacked_heir = false;
+    p->lacked_heir.store(false, std::memory_order_relaxed);      // relaxed: under the lock
     p->global_is_own = s.globq_size() == 0 && holds_fibers(*p);  // F6
     m->cur->bound_to = m;                                        // PR1
     set_state(m->cur, GState::runnable);
@@ -158,7 +158,8 @@ G* bound_before_its_turn(Sched& s, P* p) noexcept {
   G* bound = nullptr;
   {
     LockGuard guard(s.lock);
-    if (!std::exchange(p->lacked_heir, true) && !s.no_thread) return nullptr;
+    // relaxed: under the lock.
+    if (!p->lacked_heir.exchange(true, std::memory_order_relaxed) && !s.no_thread) return nullptr;
     spill(s, p);
     bound = s.globq.take_bound();
   }

@@ -5,7 +5,7 @@
 //
 // It also tries again to get threads when there were none (I8 in idle.cpp).
 //
-// It has no P and never runs fibers. It sleeps 0.25 ms where it has found something, doubling to
+// It has no P and never runs fibers. It sleeps 0.1 ms where it has found something, doubling to
 // 10 ms while it finds nothing to do, until a timer that a busy P would miss, and for good once all Ps
 // have been idle for a while; the next M that gets a P wakes it.
 //
@@ -209,9 +209,10 @@ Seen look_around(Sched& s, Watch& w, int64_t now) noexcept {
   const int64_t gap_ns = seen == Seen::all_moves ? kPollGapNs : kPollGapLongTurnNs;
   const bool polled = poll_network(s, now, gap_ns);
   if (polled) seen = Seen::soon;
-  // They are queued, and every P is busy.
-  if ((polled || timers == Seen::soon) && s.tick_ns != 0 && !a_p_is_idle(s)) {
-    kick_longest(s, w, now);
+  if (s.tick_ns != 0 && !a_p_is_idle(s) && s.timely_size() != 0) {
+    const bool just_queued = polled || timers == Seen::soon;
+    seen =
+        std::max(seen, kick_longest(s, w, just_queued ? Timely::just_queued : Timely::waits, now));
   }
   return seen;
 }
@@ -236,7 +237,7 @@ void sysmon_main(void*) noexcept {
   os::learn_places();
   Watch watch;
   Pace pace;
-  int64_t sleep_ns = kMinNs;
+  int64_t sleep_ns = kSoonNs;
   while (!exiting(s)) {
     (void)s.sysmon_note.sleep_for(sleep_ns);
     const int64_t now = os::nanotime();
@@ -254,7 +255,7 @@ void sysmon_main(void*) noexcept {
       pace.idle_since_ns = now;
     } else if (now - pace.idle_since_ns > kDeepAfterNs && warm_stacks() <= kWarmMax) {
       sleep_deep(s, more_to_retire ? kRetireLookNs : s.schedtrace_ns);
-      sleep_ns = kMinNs;
+      sleep_ns = kSoonNs;
       pace.idle_since_ns = os::nanotime();
     }
   }

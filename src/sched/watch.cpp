@@ -80,6 +80,13 @@ void ask_to_yield(const P& p, const ProcWatch& seen, int64_t now_ns) noexcept {
   if (m != nullptr) m->yield_wanted.store(true, std::memory_order_relaxed);
 }
 
+// PR3: nobody was there to go on with the P when it was to be given away, and now somebody is.
+bool heir_has_come(Sched& s, const P& p) noexcept {
+  if (!p.lacked_heir.load(std::memory_order_relaxed)) return false;  // relaxed: a look
+  LockGuard guard(s.lock);
+  return s.idle_m != nullptr || s.poller_m != nullptr;
+}
+
 enum class Due : uint8_t { others_wait, time_has_come };
 
 // A kick may come to nothing: it merges with a tick, the thread has SIGURG blocked, no M is there to go on. The more have, the longer
@@ -129,7 +136,7 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
     const bool same = same_fiber(p, of, now_ns);
     const bool waiting = holds_fibers(p);
     const bool wanted = waiting || global || p.id >= limit;  // RP1: it is to rest
-    const bool due = p.timers.next_when() <= now_ns;
+    const bool due = p.timers.next_when() <= now_ns || ((waiting || global) && heir_has_come(s, p));
     if (!same) {
       if (s.tick_ns != 0 && wanted) (void)look_at_thread(p, of, now_ns);
       continue;
@@ -140,6 +147,10 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
       if (s.idle_p_count.load(std::memory_order_relaxed) != 0) {
         seen = std::max(seen, Seen::passed_over);
       }
+    }
+    // relaxed: a look.
+    if (wanted && p.lacked_heir.load(std::memory_order_relaxed)) {
+      seen = std::max(seen, Seen::passed_over);
     }
     if (wanted || due) ask_to_yield(p, of, now_ns);
     if (s.tick_ns == 0) continue;
@@ -156,9 +167,9 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
   return seen;
 }
 
-void kick_longest(Sched& s, Watch& w, int64_t now_ns) noexcept {
+Seen kick_longest(Sched& s, Watch& w, Timely what, int64_t now_ns) noexcept {
   P* longest = nullptr;
-  int64_t since_ns = now_ns - kWakeRunNs;
+  int64_t since_ns = now_ns - (what == Timely::just_queued ? kWakeRunNs : kNowAndThenNs);
   for (P& p : s.all_procs()) {
     const ProcWatch& seen = w.procs[p.id];
     // relaxed: a look. One that rests has not moved for longest.
@@ -167,9 +178,9 @@ void kick_longest(Sched& s, Watch& w, int64_t now_ns) noexcept {
     since_ns = seen.since_ns;
     longest = &p;
   }
-  if (longest == nullptr) return;
+  if (longest == nullptr) return Seen::passed_over;
   ProcWatch& seen = w.procs[longest->id];
-  (void)examine(s, *longest, seen, Due::time_has_come, now_ns);
+  return examine(s, *longest, seen, Due::time_has_come, now_ns) ? Seen::soon : Seen::passed_over;
 }
 
 int64_t next_late_timer(Sched& s, const Watch& w) noexcept {

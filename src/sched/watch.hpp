@@ -36,15 +36,18 @@ struct Watch {
 enum class Seen : uint8_t {
   all_moves,    // no P runs one fiber for long
   long_turn,    // one does
-  passed_over,  // a fiber waits although a P is idle (I4, I8)
+  passed_over,  // a fiber waits although a P is idle (I4, I8), or although its time has come
   soon,         // something was done, or looks as if something will have to be done soon
 };
 
 // One look at all Ps. I4, I8: wakes an M for what was passed over.
 [[nodiscard]] Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept;
 
-// PR6: the P whose fiber has run for longest gives way to one whose time has come, which is queued.
-void kick_longest(Sched& s, Watch& w, int64_t now_ns) noexcept;
+// PR6: the P whose fiber has run for longest gives way to one whose time has come, which is in the global queue. Again at each look,
+// as long as one is there: at one look no P may run for long enough yet, or all may be on their way from one M to another. But those
+// turns are longer, lest many whose time has come cut each other short.
+enum class Timely : uint8_t { just_queued, waits };
+[[nodiscard]] Seen kick_longest(Sched& s, Watch& w, Timely what, int64_t now_ns) noexcept;
 
 // When the next timer is due in a P that would be late for it, as it runs one fiber for long. kNever: none.
 [[nodiscard]] int64_t next_late_timer(Sched& s, const Watch& w) noexcept;

@@ -134,6 +134,23 @@ TEST(PreemptAlone, ThreadsAreBounded) {
   EXPECT_NE(said.find("options.max_threads allows (3)"), std::string::npos) << said;
 }
 
+// PR3, WA1: when somebody's time comes, nobody is there to go on with the P, and a thread is made; it need not wait for the end of the
+// slice then.
+TEST(PreemptAlone, AnHeirThatComesLateGetsTheP) {
+  if (test::kSanitizers) GTEST_SKIP() << "a sanitizer takes its time";
+  run(options{.procs = 1, .slice = 300ms}, [] {
+    auto hog = spawn([] {
+      const auto end = steady_clock::now() + 500ms;
+      while (steady_clock::now() < end) {
+      }
+    });
+    const auto due = steady_clock::now() + 5ms;
+    sleep_until(due);
+    EXPECT_LT(steady_clock::now() - due, 100ms);
+    hog.join();
+  });
+}
+
 // PR7: blocking() lends its P, and whoever needs it gets it at once.
 TEST(Preempt, ALentPIsThereForOthers) {
   runtime rt({.procs = 1});

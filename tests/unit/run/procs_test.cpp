@@ -17,6 +17,7 @@
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
 #include "os/settings.hpp"
+#include "sched/current.hpp"
 #include "sched/sched.hpp"
 #include "support/burn.hpp"
 #include "support/debug_setting.hpp"
@@ -186,6 +187,42 @@ TEST(ProcsAlone, TimersOfThoseThatRest) {
     EXPECT_EQ(asleep.load(), 0) << "nobody has looked after their timers";
     EXPECT_LT(latest_ns.load(), 150'000'000);
     for (auto& s : sleepers) s.join();
+  });
+}
+
+// RP4, WA1: the same where the busy one moves on until the timers are due, so that sysmon finds nobody who has run for long
+// when it fires them, and only then goes on for a slice.
+TEST(ProcsAlone, TimersOfThoseThatRestWhereALongTurnBegins) {
+  if (test::kSanitizers) GTEST_SKIP() << "a sanitizer takes its time";
+  static constexpr auto kSlice = 300ms;
+  run(options{.procs = 2, .slice = kSlice}, [] {
+    std::atomic<int> ready{0};
+    std::atomic<bool> go{false};
+    std::atomic<int64_t> late_ns{-1};
+    const int64_t due = test::now_ns() + std::chrono::nanoseconds(60ms).count();
+    std::vector<task<void>> sleepers;
+    // Both Ps are in use; the timer is in the heap of the one that will rest.
+    for (int i = 0; i < 2; ++i) {
+      sleepers.push_back(spawn([&] {
+        ready.fetch_add(1);
+        while (!go.load()) {
+        }
+        if (current_m()->p->id == 0) return;
+        sleep_until(std::chrono::steady_clock::time_point(std::chrono::nanoseconds(due)));
+        late_ns.store(test::now_ns() - due);
+      }));
+    }
+    blocking([&] {
+      while (ready.load() != 2) std::this_thread::yield();
+      go.store(true);
+    });
+    set_procs(1);
+    while (test::now_ns() < due - 50'000) yield();
+    while (test::now_ns() < due + std::chrono::nanoseconds(kSlice).count()) {
+    }
+    EXPECT_GE(late_ns.load(), 0) << "nobody has asked for the P again";
+    for (auto& s : sleepers) s.join();
+    EXPECT_LT(late_ns.load(), std::chrono::nanoseconds(kSlice / 2).count());
   });
 }
 
