@@ -67,9 +67,11 @@ struct alignas(64) P {
   PUse use = PUse::resting;   // Sched::lock
   uint32_t seen_changes = 0;  // of Sched::procs_changes (RP3)
   Atomic<M*> m{nullptr};      // who holds it; for sysmon, which asks M::p (PR5 in preempt.hpp)
-  // A fiber that was interrupted goes on: P's turns then, and when. For sysmon: it need not wait to see how long that one takes.
+  // A fiber that was interrupted goes on: P's turns then, when, and what its thread had used by then. For sysmon: it need not wait to see
+  // how long that one takes.
   Atomic<uint64_t> long_turns{UINT64_MAX};
   Atomic<int64_t> long_since_ns{0};
+  Atomic<int64_t> long_cpu_ns{0};
   P* idle_link = nullptr;  // Sched::lock
 
   // The fiber made ready last: it runs next, before the queue (its data is hot). Written by the

@@ -130,7 +130,8 @@ void go_on_by(M* m, P* mine) noexcept {
   const uint64_t turns = mine->turns();
   // Its timer has gone on from the tick that interrupted it: the next comes after half a slice, and does not count.
   m->seen_turns = turns - 1;
-  // relaxed, both: sysmon's looks are looks.
+  // relaxed, all: sysmon's looks are looks.
+  mine->long_cpu_ns.store(os::thread_cpu_ns(0), std::memory_order_relaxed);
   mine->long_since_ns.store(os::nanotime(), std::memory_order_relaxed);
   mine->long_turns.store(turns, std::memory_order_relaxed);
 }

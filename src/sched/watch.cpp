@@ -52,12 +52,39 @@ int holder(const P& p) noexcept {
   return m != nullptr ? m->os.tid.load(std::memory_order_relaxed) : 0;
 }
 
-// Whether it waits in the kernel now. Without /proc: whether it has used no processor time since the last look.
-bool is_asleep(int tid, ProcWatch& seen) noexcept {
-  if (const char state = os::thread_state(tid); state != '\0') return state != 'R';
-  const int64_t before_ns = seen.cpu_ns;
-  seen.cpu_ns = os::thread_cpu_ns(tid);
-  return seen.cpu_ns == before_ns;
+// WA2. What the thread's clock says, which costs a tenth of what the kernel takes to say what a thread does.
+enum class Clock : uint8_t {
+  stands,  // since the last look
+  goes,    // but the thread may be asleep
+  computes,  // since the last look, or since its fiber was interrupted last, but for an eighth of the time
+};
+Clock look_at_clock(const P& p, int tid, ProcWatch& seen, int64_t now_ns) noexcept {
+  const int64_t cpu_ns = os::thread_cpu_ns(tid);
+  const bool known = seen.clock_tid == tid;
+  const auto computes_since = [&](int64_t then_cpu_ns, int64_t then_ns) {
+    return now_ns > then_ns && cpu_ns - then_cpu_ns >= (now_ns - then_ns) / 8 * 7;
+  };
+  // relaxed: a look.
+  const bool interrupted = p.long_turns.load(std::memory_order_relaxed) == seen.turns;
+  // relaxed, both: likewise.
+  const int64_t long_cpu_ns = p.long_cpu_ns.load(std::memory_order_relaxed);
+  const int64_t long_since_ns = p.long_since_ns.load(std::memory_order_relaxed);
+  Clock clock = known && seen.cpu_ns == cpu_ns ? Clock::stands : Clock::goes;
+  if ((known && computes_since(seen.cpu_ns, seen.clock_ns)) ||
+      (interrupted && computes_since(long_cpu_ns, long_since_ns))) {
+    clock = Clock::computes;
+  }
+  seen.clock_tid = tid;
+  seen.cpu_ns = cpu_ns;
+  seen.clock_ns = now_ns;
+  return clock;
+}
+
+// Whether it waits in the kernel now. Without /proc its clock has to say.
+bool is_asleep(int tid, Clock clock) noexcept {
+  if (clock == Clock::computes) return false;
+  const char state = os::thread_state(tid);
+  return state != '\0' ? state != 'R' : clock == Clock::stands;
 }
 
 // WA2. Takes down what it sees.
@@ -66,7 +93,7 @@ Thread look_at_thread(const P& p, ProcWatch& seen, int64_t now_ns) noexcept {
   const int tid = holder(p);
   if (tid == 0) return Thread::gone;
   const bool before = seen.asleep;
-  seen.asleep = is_asleep(tid, seen);
+  seen.asleep = is_asleep(tid, look_at_clock(p, tid, seen, now_ns));
   if (!seen.asleep) return Thread::runs;
   return before || now_ns - seen.since_ns >= kNowAndThenNs ? Thread::blocked : Thread::sleeps;
 }

@@ -5,7 +5,8 @@
 //        meanwhile, or its ticks fail to come, its fiber is asked to give way (PR6).
 //   WA2  Blocked means: the kernel says that the thread sleeps, at two looks in a row, or at one when the P has not moved for
 //        a millisecond: a client of a server on the same machine sleeps for moments, again and again, and uses no slice up.
-//        The thread's clock alone would not tell: a thread without a processor uses none.
+//        The thread's clock alone would not tell: a thread without a processor uses none. But one that has used nearly all of the time
+//        since the last look computes, and the kernel is not asked.
 //   WA3  The fiber of such a P is also told that others wait (M::yield_wanted), with preemption or without: it hears of it
 //        where it calls checkpoint(), and gives way there by a switch, which costs a hundredth of an interruption. A word that
 //        comes late is heard by another fiber of the M, which gives way in vain.
@@ -23,14 +24,18 @@ struct ProcWatch {
   uint64_t turns = 0;
   int64_t since_ns = 0;  // when it was first seen with these turns
   bool asleep = false;   // its thread was, at the last look at it with these turns
-  int64_t cpu_ns = 0;    // what it had used, where there is no /proc
+  // At the last look at a thread: which one, what it had used by then, and when that was.
+  int clock_tid = 0;
+  int64_t cpu_ns = 0;
+  int64_t clock_ns = 0;
   // Of kicks with these turns: the next one, and how long after the last.
   int64_t next_kick_ns = 0;
   int64_t kick_gap_ns = 0;
 };
 
+// 56 KiB of the 128 of sysmon's stack: nothing that the kernel could refuse.
 struct Watch {
-  ProcWatch procs[kMaxProcs];  // 32 KiB of sysmon's stack: nothing that the kernel could refuse
+  ProcWatch procs[kMaxProcs];
 };
 
 enum class Seen : uint8_t {
