@@ -67,6 +67,7 @@ class CpuProfile {
   void begin();
   void end() noexcept;  // no more samples
   void write();
+  void close_in_child() noexcept { os::fd_close(fd_); }
 
  private:
   static void collector_main(void* self) noexcept;
@@ -141,7 +142,7 @@ void CpuProfile::end() noexcept {
 
 void CpuProfile::collector_main(void* self) noexcept {
   auto& profile = *static_cast<CpuProfile*>(self);
-  os::minit(profile.collector_);
+  os::minitHouse(profile.collector_);
   while (!profile.over_.load(std::memory_order_relaxed)) {  // relaxed: looked at again and again
     (void)profile.collector_note_.sleep_for(kCollectEveryNs);
     profile.collect();
@@ -190,6 +191,7 @@ CpuProfile* running = nullptr;
 // FK2 in fork.hpp: it goes on in the parent alone, which writes it.
 const bool forgets_profile = on_fork([]() noexcept {
   new (&running_mutex) mutex;
+  if (running != nullptr) running->close_in_child();
   running = nullptr;
 });
 

@@ -243,9 +243,9 @@ struct mOS {
   size_t mapping_bytes = 0;
   void (*start)(void*) = nullptr;
   void* start_arg = nullptr;
-  uint64_t creator_mask = 0;   // the creator's signal mask, which minit() restores
-  const mOS* maker = nullptr;  // the thread of ours that makes it, in the name of its own creator
-  int timer_slack_ns = 0;      // of a borrowed thread, which unminit() restores
+  uint64_t creator_mask = 0;  // the creator's signal mask, which minit() restores
+  int house = -1;             // of a thread that has called minitHouse()
+  int timer_slack_ns = 0;     // of a borrowed thread, which unminit() restores
   // Preemption: what sends SIGURG to the thread, and after how much processor time each time. Where handlers run.
   TickSource tick_source = TickSource::none;
   int64_t tick_ns = 0;
@@ -278,7 +278,7 @@ void setSignalstackSP(AltStack& stack, void* low, size_t bytes) noexcept;
 // mpreinit() was called.
 void minit(mOS& os) noexcept;
 // The same where no code of the program's shall run, so that nothing of it holds the thread up: all is blocked but faults. Ms
-// that such a thread makes have the mask of who has made the thread (mOS::maker).
+// that such a thread makes have the mask of who has made the thread.
 inline constexpr uint64_t kBlockedInHouse = kAllButLibcSignals & ~kFaultSignals;
 void minitHouse(mOS& os) noexcept;
 void unminit(mOS& os) noexcept;  // before a borrowed thread goes back to its owner
@@ -288,6 +288,8 @@ int profiling_signal(const mOS& os) noexcept;
 // In the child of a fork, which inherits it, and so would what it exec()s: the program's timer slack instead of ours. Nothing
 // of gort's is called in children of vfork(), posix_spawn() and system(): they have an M's.
 void forget_timer_slack() noexcept;
+// In the child of a fork, which has none of the threads that called minitHouse().
+void forget_house() noexcept;
 // Waits for the thread's end in the kernel, releases what it owned. May be called as soon as
 // start() has begun, even before newosproc() has returned to the creator; not by the thread itself.
 void mdestroy(mOS& os) noexcept;

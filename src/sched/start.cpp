@@ -91,18 +91,8 @@ MayStart begin_start(Sched& s, int64_t now_ns, M** m, int* id) noexcept {
   return MayStart::yes;
 }
 
-// The thread of gort's that this is, if any: it blocks what Ms are to let in.
-const os::mOS* house_thread(const Sched& s) noexcept {
-  const int self = os::gettid();
-  for (const os::mOS* os : {&s.sysmon_os, &s.spares_os}) {
-    if (os->tid.load(std::memory_order_relaxed) == self) return os;  // relaxed: its own is its own
-  }
-  return nullptr;
-}
-
 bool make_m(P* p, MSearch search) noexcept {
   Sched& s = sched();
-  if (s.tick_ns == 0) (void)reap(s);  // SP3
   const int64_t begin_ns = os::nanotime();
   M* m = nullptr;
   int id = 0;
@@ -115,6 +105,7 @@ bool make_m(P* p, MSearch search) noexcept {
     case MayStart::not_now:
       return false;
   }
+  if (s.tick_ns == 0) (void)reap(s);  // SP3; as one who starts an M, for whom the run's end waits
   const bool known = m != nullptr;
   if (!known) m = new (std::nothrow) M;
   if (m == nullptr) return end_start(nullptr, -ENOMEM, begin_ns);
@@ -125,7 +116,6 @@ bool make_m(P* p, MSearch search) noexcept {
   m->is_new_spare = p == nullptr;
   m->os.tick_ns = s.tick_ns;
   m->os.tick_source = s.tick_source;
-  m->os.maker = house_thread(s);
   int error = os::mpreinit(m->os);
   chaos_point(ChaosPoint::start_thread);
   if (error == 0) error = os::newosproc(m->os, gort_m_main, m);

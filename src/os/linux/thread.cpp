@@ -64,6 +64,40 @@ void pause_ns(int64_t ns) noexcept {
   raw_syscall(SYS_nanosleep, &time, nullptr);  // all signals are blocked: it is not cut short
 }
 
+// The threads of minitHouse(), which make others in the name of who has made them: with this mask. Each has a place to itself, from
+// there to mdestroy(), and reads no other's mask.
+struct House {
+  Atomic<int> tid{0};  // 0: free
+  Atomic<uint64_t> mask{0};
+};
+// sysmon, the maker of threads, what takes signals, a profile's collector; and as many whose records are about to go. One that finds no
+// place hands its own mask on.
+constexpr int kHouses = 8;
+House houses[kHouses];
+
+House* house_of_this_thread() noexcept {
+  const int self = gettid();
+  for (House& house : houses) {
+    if (house.tid.load(std::memory_order_relaxed) == self)
+      return &house;  // relaxed: its own is its own
+  }
+  return nullptr;
+}
+
+void move_in(mOS& os) noexcept {
+  for (int i = 0; i < kHouses; ++i) {
+    int nobody = 0;
+    // relaxed, both: who has a place is alone in it.
+    if (!houses[i].tid.compare_exchange_strong(nobody, gettid(), std::memory_order_relaxed,
+                                               std::memory_order_relaxed)) {
+      continue;
+    }
+    houses[i].mask.store(os.creator_mask, std::memory_order_relaxed);  // relaxed: as above
+    os.house = i;
+    return;
+  }
+}
+
 // What newosproc() uses when nobody has chosen before.
 ThreadBackend backend_or_choose() noexcept {
   const ThreadBackend chosen = thread_backend();
@@ -95,7 +129,9 @@ int newosproc_on(ThreadBackend backend, mOS& os, void (*start)(void*), void* arg
   os.tid.store(0, std::memory_order_relaxed);
   os.thread.store(nullptr, std::memory_order_relaxed);
   const uint64_t old_mask = sigprocmask(kBlockedAtBirth);  // TH4
-  os.creator_mask = os.maker != nullptr ? os.maker->creator_mask : old_mask;
+  const House* const house = house_of_this_thread();
+  // relaxed: this thread's own.
+  os.creator_mask = house != nullptr ? house->mask.load(std::memory_order_relaxed) : old_mask;
   Attempt attempt{backend, os, stack_bytes == 0 ? kThreadStackBytes : stack_bytes};
   const int error = retry_on_eagain(attempt_once, &attempt, pause_ns);
   // TH2: os is not ours any more, unless the attempt has failed.
@@ -170,6 +206,7 @@ void minit(mOS& os) noexcept {
 void minitHouse(mOS& os) noexcept {
   (void)set_timer_slack();
   sigprocmask(kBlockedInHouse);
+  move_in(os);
   // release: as in minit().
   os.tid.store(gettid(), std::memory_order_release);
 }
@@ -184,6 +221,11 @@ void unminit(mOS& os) noexcept {
   sigprocmask(os.old_mask);
   unminitSignalStack(os);
   end_signal_stack(os);
+}
+
+void forget_house() noexcept {
+  for (House& house : houses)
+    house.tid.store(0, std::memory_order_relaxed);  // relaxed: there is one thread
 }
 
 void forget_timer_slack() noexcept {
@@ -206,6 +248,8 @@ void mdestroy(mOS& os) noexcept {
   }
   end_ticks(os);
   end_signal_stack(os);
+  if (os.house >= 0) houses[os.house].tid.store(0, std::memory_order_relaxed);  // relaxed: as there
+  os.house = -1;
   // relaxed: the thread is gone, and os is the caller's alone.
   os.thread.store(nullptr, std::memory_order_relaxed);
   os.tid.store(0, std::memory_order_relaxed);

@@ -11,8 +11,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -23,6 +25,7 @@
 #include "gort/spawn.hpp"
 #include "observe/objects.hpp"
 #include "observe/pprof.hpp"
+#include "os/os.hpp"
 #include "support/burn.hpp"
 #include "support/profile_reader.hpp"
 
@@ -283,6 +286,58 @@ TEST(Profile, GoesOnFromOneRuntimeToTheNext) {
   }
   profile::cpu_stop();
   expect_about(file.read().of_fiber("main"), 30);
+}
+
+std::set<std::string> threads_of_this_process() {
+  std::set<std::string> all;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    all.insert(entry.path().filename());
+  }
+  return all;
+}
+uint64_t blocked_by(const std::string& thread) {
+  std::ifstream in("/proc/self/task/" + thread + "/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("SigBlk:")) return std::stoull(line.substr(7), nullptr, 16);
+  }
+  return 0;
+}
+
+// A program that blocks a signal everywhere does not know of the profile's thread.
+TEST(Profile, ItsThreadTakesNoSignals) {
+  SKIP_UNDER_TSAN();
+  const TemporaryFile file;
+  const std::set<std::string> before = threads_of_this_process();
+  profile::cpu_start(file.path());
+  int more = 0;
+  for (const std::string& thread : threads_of_this_process()) {
+    if (before.contains(thread)) continue;
+    ++more;
+    test::until([&] { return os::thread_state(std::stoi(thread)) == 'S'; });  // it has begun
+    EXPECT_NE(blocked_by(thread) & os::signal_bit(SIGTERM), 0U);
+  }
+  EXPECT_EQ(more, 1);
+  profile::cpu_stop();
+}
+
+// FK2: the file is the parent's alone.
+TEST(Profile, AForksChildDoesNotHoldTheFile) {
+  SKIP_UNDER_TSAN();
+  const TemporaryFile file;
+  profile::cpu_start(file.path());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int open = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;  // the directory's own
+      if (std::filesystem::read_symlink(entry.path(), gone) == file.path()) ++open;
+    }
+    ::_exit(open);
+  }
+  int status = -1;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  profile::cpu_stop();
 }
 
 TEST(Profile, SaysWhatIsWrong) {

@@ -92,7 +92,6 @@ TEST_P(Thread, AHouseThreadHandsItsCreatorsMaskOn) {
         Seen& s = *static_cast<Seen*>(arg);
         minitHouse(s.house);
         s.house_mask = current_mask();
-        s.made.maker = &s.house;
         const auto start = [](void* of) {
           minit(static_cast<Seen*>(of)->made);
           static_cast<Seen*>(of)->made_mask = current_mask();
