@@ -41,7 +41,6 @@
 #include "sched/timer.hpp"
 #include "signal/libpreinit.hpp"
 #include "signal/signal.hpp"
-#include "sync/chan_internal.hpp"
 
 namespace gort {
 namespace {
@@ -218,7 +217,6 @@ void start_sched(const options& wish) {
   }
   try {
     os::osinit();
-    detail::chan_await_exit();
     const options o = complete(wish, os::settings());
     choose_threads();
     auto s = std::make_unique<Sched>();

@@ -27,12 +27,14 @@ namespace gort {
 // returned, even if the last done() has not.
 //
 // Nothing that it counts outlives it: if wait() has thrown gort::stopped, or go() that there is no memory, its destructor waits. So what the
-// fibers use is declared before it. To have them stopped then, too, there is task_group.
+// fibers use is declared before it. To have them stopped then, too, there is task_group. A fiber that it counts must not own it: it would
+// wait for itself.
 class GORT_API wait_group {
  public:
   // Counts nothing.
   constexpr wait_group() noexcept = default;
-  // Waits for the count to be zero; no stop request ends that. Not once no runtime is alive: nobody would come any more.
+  // Waits for the count to be zero; no stop request ends that. Not once no runtime is alive, nor in exit(), for what is static: nobody
+  // would come any more.
   ~wait_group() {
     if (!count_.is_zero()) [[unlikely]]
       wait_at_the_end();

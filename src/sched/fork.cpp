@@ -32,9 +32,11 @@ void forget_runtime() noexcept {
 }
 
 void in_child() noexcept {
+  forked = true;
   // relaxed: as above.
   if (runtime_taken.load(std::memory_order_relaxed)) forget_runtime();
   os::forget_timer_slack();
+  os::forget_house();
   Visitor::forget_all();
   foreign_parked.forget();
   house_threads.forget();

@@ -9,6 +9,7 @@ namespace gort {
 constinit Atomic<Sched*> live_sched{nullptr};
 constinit Atomic<bool> runtime_taken{false};
 constinit bool after_fork = false;
+constinit bool forked = false;
 constinit ForeignParked foreign_parked;
 constinit HouseThreads house_threads;
 constinit Atomic<int> outside_wakers{0};

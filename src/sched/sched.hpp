@@ -184,6 +184,8 @@ extern Atomic<bool> runtime_taken;
 
 // FK1 in fork.hpp. Written while the process has one thread.
 extern bool after_fork;
+// This is the child of a fork, whether there was a runtime or not (FK2): threads that waited are the parent's.
+extern bool forked;
 [[noreturn]] void fatal_after_fork() noexcept;
 
 // A thread that is no M holds one of these while it touches the runtime.

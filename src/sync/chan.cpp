@@ -6,10 +6,10 @@
 // as much as the ring's own); handing values through a heap node (an allocation per send); waking
 // all and letting them race (breaks FIFO, and costs wake-ups in vain).
 #include <cstdint>
-#include <cstdlib>
 #include <new>
 
 #include "base/check.hpp"
+#include "base/in_exit.hpp"
 #include "base/mem.hpp"
 #include "base/thread_safety.hpp"
 #include "sched/park_inline.hpp"
@@ -226,14 +226,10 @@ void chan_retain(chan_core* c) noexcept {
 
 namespace {
 
-// Of exit(): channels in static storage go, and whoever waits in them will never be heard of again.
-constinit Atomic<bool> exiting{false};
-
-// C5. Behind a fork the waiters are the parent's (FK1).
+// C5. Behind a fork the waiters are the parent's (FK1). In exit() channels in static storage go, and whoever waits in them will never
+// be heard of again.
 void refuse_waiters(const chan_core* c) noexcept {
-  if (!c->has_waiters()) return;
-  // relaxed: set by this thread, which runs the destructors of what is static, or of no interest.
-  if (after_fork || exiting.load(std::memory_order_relaxed)) return;
+  if (!c->has_waiters() || forked || in_exit()) return;
   fatal(
       "a channel goes while somebody waits in it: who waits keeps a handle, or sees to it that "
       "somebody does",
@@ -241,13 +237,6 @@ void refuse_waiters(const chan_core* c) noexcept {
 }
 
 }  // namespace
-
-void chan_await_exit() noexcept {
-  // relaxed: as above. Where there is no room for it, exit() is as any other end of a channel.
-  static const bool noticed =
-      std::atexit([] { exiting.store(true, std::memory_order_relaxed); }) == 0;
-  (void)noticed;
-}
 
 void chan_release(chan_core* c) noexcept {
   if (c == nullptr || !c->release()) return;

@@ -21,8 +21,5 @@ void chan_set_companion(chan_core* c, ChanCompanion* companion) noexcept;
 // the caller has to make ready, or nullptr.
 [[nodiscard]] G* chan_offer(chan_core* c, void* value) noexcept;
 
-// Before a runtime starts: from here on exit() is noticed before the channels go that stand in static storage already.
-void chan_await_exit() noexcept;
-
 }  // namespace detail
 }  // namespace gort

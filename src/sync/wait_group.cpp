@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "base/in_exit.hpp"
 #include "sched/fork.hpp"
 #include "sched/sched.hpp"
 
@@ -12,6 +13,7 @@ namespace gort {
 // program that is being shut down in the ordinary way.
 void wait_group::wait_at_the_end() noexcept {
   if (after_fork) return;  // FK1: those that are counted are the parent's
+  if (in_exit()) return;   // of a static one: nobody asks the fibers to end
   {
     const Visitor visit;
     if (!runtime_alive()) return;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -15,6 +16,8 @@
 #include "gort/select.hpp"
 #include "gort/spawn.hpp"
 #include "gort/stats.hpp"
+#include "gort/wait_group.hpp"
+#include "os/os.hpp"
 #include "support/scheduler_test.hpp"
 
 namespace gort {
@@ -80,6 +83,81 @@ TEST_F(ChanDeathTest, InStaticStorageGoesWithTheProcess) {
         });
       },
       ExitedWithCode(7), "");
+}
+
+// A thread that has nothing to wait for but its channel.
+void until_asleep(const std::atomic<int>& tid) {
+  while (tid == 0 || os::thread_state(tid) != 'S') std::this_thread::yield();
+}
+
+const chan<int>& later_jobs() {
+  static const chan<int> c;
+  return c;
+}
+
+// However late it was made.
+TEST_F(ChanDeathTest, InStaticStorageMadeInARunGoesWithTheProcess) {
+  EXPECT_EXIT(
+      {
+        run(options{.procs = 1}, [] {
+          go([] { (void)later_jobs().recv(); });
+          while (stats().parks == 0) yield();
+          exit(7);
+        });
+      },
+      ExitedWithCode(7), "^$");
+}
+
+// Nor does it take a runtime.
+TEST_F(ChanDeathTest, InStaticStorageGoesUnderAThread) {
+  EXPECT_EXIT(
+      {
+        std::atomic<int> again{0};
+        std::thread([&again] {
+          again = os::gettid();
+          (void)later_jobs().recv();
+        }).detach();
+        until_asleep(again);
+        exit(7);
+      },
+      ExitedWithCode(7), "^$");
+}
+
+// Fibers that it counts are asked by nobody to end.
+TEST_F(ChanDeathTest, AWaitGroupInStaticStorageGoesWithTheProcess) {
+  EXPECT_EXIT(
+      {
+        run(options{.procs = 1}, [] {
+          static wait_group connections;
+          connections.go([] { (void)chan<int>().recv(); });
+          while (stats().parks == 0) yield();
+          exit(7);
+        });
+      },
+      ExitedWithCode(7), "^$");
+}
+
+// FK2: a thread of the parent's waits in it, where there was no runtime at the fork either.
+TEST_F(ChanDeathTest, GoesInTheChildOfAForkWithoutARuntime) {
+  EXPECT_EXIT(
+      {
+        std::optional<chan<int>> c(std::in_place);
+        std::atomic<int> tid{0};
+        std::thread([&c, &tid] {
+          tid = os::gettid();
+          (void)c->recv();
+        }).detach();
+        until_asleep(tid);
+        const pid_t child = fork();
+        if (child == 0) {
+          c.reset();
+          _exit(3);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+      },
+      ExitedWithCode(3), "^$");
 }
 
 // FK1: whoever waits in it is the parent's.

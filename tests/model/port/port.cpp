@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/check.hpp"
+#include "base/in_exit.hpp"
 #include "base/pause.hpp"
 #include "base/write.hpp"
 #include "os/os.hpp"
@@ -56,6 +57,10 @@ thread_local constinit Tls gort_tls{nullptr, nullptr};
 
 void set_current_m(M* m) noexcept {
   gort_tls.m = m;
+}
+
+bool in_exit() noexcept {
+  return false;
 }
 
 bool on_fork(void (*)() noexcept) noexcept {
