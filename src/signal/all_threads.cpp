@@ -15,6 +15,9 @@ namespace gort {
 namespace {
 
 constexpr int kSignal = 33;     // SIGSETXID of glibc
+// While threads are stopped no other handler of the program's runs; but that of a call which a sandbox catches (SECCOMP_RET_TRAP): where
+// SIGSYS is blocked that ends the process.
+constexpr uint64_t kStoppedMask = ~os::signal_bit(SIGSYS);
 constexpr int kSignalMin = 35;  // 32 to 34 are glibc's and musl's
 constexpr int kSignalMax = 64;
 constexpr int64_t kPauseNsMin = 50'000;
@@ -172,7 +175,7 @@ bool install(int sig) noexcept {
   os::SignalAction ours;
   ours.handler = perThreadSyscallSignal;
   ours.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
-  ours.mask = ~uint64_t{0};  // no other handler of the program's runs while its threads are stopped
+  ours.mask = kStoppedMask;
   return os::rt_sigaction(sig, &ours, nullptr) == 0;
 }
 
@@ -443,7 +446,7 @@ AllThreadsResult doAllThreadsSyscall(long nr, const long (&args)[6], int64_t pat
   take_turn(static_cast<uint64_t>(pid));
   // Nothing of the program's runs on this thread meanwhile: its handlers may wait for who is stopped. Signal 33 stays
   // open: glibc may wait for it.
-  const uint64_t mask = os::sigprocmask(~os::signal_bit(kSignal));
+  const uint64_t mask = os::sigprocmask(kStoppedMask & ~os::signal_bit(kSignal));
   all_threads.pid = pid;
   all_threads.tid = os::gettid();
   perThreadSyscall.nr = nr;

@@ -62,9 +62,12 @@ os::SignalAction our_action_at(int level, InPlace what) noexcept {
   return what == InPlace::handler ? our_action(sigtramps[level]) : os::ignoring();
 }
 
-// What an action says beside who handles the signal: whether children that end leave zombies, and those that stop send one.
+// What an action says beside who handles the signal: whether children that end leave zombies, and those that stop send one. SIG_IGN
+// says by itself that they leave none.
 unsigned long childrens_flags(int sig, const os::SignalAction& action) noexcept {
-  return sig == SIGCHLD ? action.flags & (SA_NOCLDSTOP | SA_NOCLDWAIT) : 0;
+  if (sig != SIGCHLD) return 0;
+  const unsigned long no_zombies = action.handler == standard(SIG_IGN) ? SA_NOCLDWAIT : 0;
+  return no_zombies | (action.flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
 }
 
 os::SignalAction install(int sig, const os::SignalAction& action) noexcept {

@@ -106,12 +106,24 @@ void cgoSigtramp(const Arrived& signal) {
   forward(signal);
 }
 
+namespace {
+
+// The program has put its own handler over the SIG_IGN of signals::ignore(), and that one calls ours, which it has saved: for who is
+// behind us.
+bool taken_back(int sig) noexcept {
+  os::SignalAction now;
+  return os::rt_sigaction(sig, nullptr, &now) == 0 && os::has_handler(now) && !is_ours(now.handler);
+}
+
+}  // namespace
+
 bool notified(const Arrived& signal) {
   switch (signal_inbox.put(signal.sig)) {
     case Put::refused:
       return false;  // NT1
     case Put::swallowed:
-      return true;  // NT6
+      if (!taken_back(signal.sig)) return true;  // NT6
+      break;
     case Put::down:
       break;
   }

@@ -144,6 +144,7 @@ void Notifier::forget() noexcept {
 const bool forgets_wishes = on_fork([]() noexcept {
   signal_inbox.forget();
   notifier().forget();
+  signals_host.tid.store(0, std::memory_order_relaxed);  // relaxed: there is one thread
 });
 
 // ---- The helper -----------------------------------------------------------------------------------------

@@ -152,6 +152,13 @@ void uninstall() noexcept {
   await_handlers();
 }
 
+// PF9. Threads of such a program block it, too, and would take none of the process's ticks; who calls sigwait() would take them all.
+bool blocked_here() noexcept {
+  uint64_t blocked = 0;
+  os::rtsigprocmask(SIG_BLOCK, nullptr, &blocked);
+  return (blocked & os::signal_bit(SIGPROF)) != 0;
+}
+
 // FK2. The profile goes on in the parent alone. What a tick of it would have found here is not.
 const bool forgets_profile = on_fork([]() noexcept {
   new (&before_lock) Lock;
@@ -195,7 +202,7 @@ int setProcessCPUProfiler(int hz) noexcept {
   period_ns.store(kNsPerSecond / hz, std::memory_order_relaxed);
   if (const int error = install(); error != 0) return error;
   setThreadCPUProfilers(hz);
-  (void)os::setitimer(kNsPerSecond / hz);
+  if (!blocked_here()) (void)os::setitimer(kNsPerSecond / hz);
   return 0;
 }
 

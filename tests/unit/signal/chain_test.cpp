@@ -157,6 +157,12 @@ TEST_F(Chain, WhatAnActionSaysOfChildrenStays) {
   ASSERT_EQ(::sigaction(SIGCHLD, nullptr, &ours), 0);
   EXPECT_NE(ours.sa_flags & SA_NOCLDSTOP, 0);
   give_back(SIGCHLD);
+  ASSERT_NE(std::signal(SIGCHLD, SIG_IGN), SIG_ERR);
+  ASSERT_TRUE(take_signal(SIGCHLD));
+  const pid_t another = ::fork();
+  if (another == 0) ::_exit(0);
+  EXPECT_EQ(::waitpid(another, nullptr, 0), -1) << "nor does one that is ignored";
+  give_back(SIGCHLD);
   ASSERT_EQ(::sigaction(SIGCHLD, &before, nullptr), 0);
   ASSERT_TRUE(take_signal(SIGCHLD));
   ASSERT_EQ(::sigaction(SIGCHLD, nullptr, &ours), 0);

@@ -388,6 +388,32 @@ TEST_P(Notify, IgnoringLeavesTheProgramItsWord) {
   });
 }
 
+struct sigaction saved_by_program {};
+void call_saved(int sig, siginfo_t* info, void* context) {
+  saved_by_program.sa_sigaction(sig, info, context);
+}
+
+// NT6, CH1: one that does so, and calls ours, which it has saved, hears what was behind us.
+TEST_P(Notify, IgnoringLeavesTheProgramItsChain) {
+  if (test::kTsan) GTEST_SKIP() << "TSan knows nothing of actions that it has not set";
+  there([] {
+    const Installed program(SIGUSR1, count_call);
+    const chan<int> ch(1);
+    signals::notify(ch, {SIGUSR1});
+    struct sigaction over {};
+    over.sa_sigaction = call_saved;
+    over.sa_flags = SA_SIGINFO;
+    ASSERT_EQ(::sigaction(SIGUSR1, &over, &saved_by_program), 0);
+    signals::ignore({SIGUSR1});
+    os::raise(SIGUSR1);
+    EXPECT_EQ(calls, 0);
+    ASSERT_EQ(::sigaction(SIGUSR1, &over, nullptr), 0);
+    os::raise(SIGUSR1);
+    EXPECT_EQ(calls, 1);
+    signals::reset({SIGUSR1});
+  });
+}
+
 TEST_P(Notify, AllSignalsAreAllThatCanBeHad) {
   if (test::kTsan) GTEST_SKIP() << "TSan's own signals are among them";
   there([] {

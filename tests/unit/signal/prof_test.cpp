@@ -401,11 +401,12 @@ TEST_F(ProfRun, AProgramThatBlocksTheSignalKeepsIt) {
 // PF9: and a profile sees its Ms all the same.
 TEST_F(ProfRun, ItsMsAreSampled) {
   const Blocked blocked(SIGPROF);
-  run(options{.procs = 2, .slice = std::chrono::milliseconds(2)}, [this] {
+  run(options{.procs = 2, .slice = std::chrono::milliseconds(2)}, [this, &blocked] {
     start(1000);
     auto other = spawn([] { test::burn_here(100); });
     EXPECT_GE(burn_until_sampled(50), 50U);
     other.join();
+    EXPECT_FALSE(blocked.take()) << "who calls sigwait() would take it for the program's";
     stop();
   });
 }
