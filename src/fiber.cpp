@@ -95,7 +95,8 @@ stop_shield::stop_shield() noexcept : g_(current_fiber()) {
   if (g_ != nullptr) g_->stop_state = StopState::over;
 }
 stop_shield::~stop_shield() {
-  if (g_ != nullptr) g_->stop_state = StopState::open;
+  // Not `over` any more: a select inside, with the fiber's own token among its cases, has had the request.
+  if (g_ != nullptr && g_->stop_state == StopState::over) g_->stop_state = StopState::open;
 }
 
 bool enter_blocking() noexcept {

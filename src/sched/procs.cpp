@@ -198,6 +198,7 @@ void rest(Sched& s, P* p) noexcept {
   spill(s, p);
   p->m.store(nullptr, std::memory_order_relaxed);  // relaxed: a hint (PR5)
   p->use = PUse::resting;
+  p->lacked_heir.store(false, std::memory_order_relaxed);  // relaxed: under the lock
   // relaxed, both: under the lock. With one left, it may be alone (RP3, RP5).
   if (s.procs_in_use.fetch_sub(1, std::memory_order_relaxed) == 2) {
     s.procs_changes.fetch_add(1, std::memory_order_relaxed);

@@ -300,9 +300,8 @@ bool alarm_reset(alarm* a, int64_t when_ns, int64_t period_ns) {
   }
   if (at_once) {
     if (G* g = deliver(a); g != nullptr) ready(g);
-  } else {
-    see_to_timers();
   }
+  if (!at_once || period_ns != 0) see_to_timers();  // one is armed
   return pending;
 }
 

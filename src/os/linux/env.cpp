@@ -25,9 +25,9 @@ constexpr std::string_view kNoChaos =
     "this build of gort has no chaos mode; configure one with -DGORT_CHECKED=ON";
 constexpr std::string_view kSecure =
     "the GORT_* variables are ignored: this program has more rights than who has started it";
-// As options.slice has it; and a minute, behind which nobody would call it a slice.
+// As options.slice has it: up to a day.
 constexpr uint64_t kSliceUsMin = 100;
-constexpr uint64_t kSliceUsMax = 60'000'000;
+constexpr uint64_t kSliceUsMax = 86'400'000'000;
 // A day. schedtrace says at most this, so that the product with 1,000,000 is far from overflow.
 constexpr uint64_t kSchedtraceMsMax = 86'400'000;
 

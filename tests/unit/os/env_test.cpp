@@ -90,14 +90,14 @@ TEST(Settings, TheTextOfAComplaint) {
 
 TEST(Settings, Slices) {
   std::vector<std::string> complaints;
-  for (const char* good : {"100us", "1000us", "60000000us"}) {
+  for (const char* good : {"100us", "1000us", "60000000us", "86400000000us"}) {
     const Settings s =
         parse_settings({{"GORT_DEBUG", std::string("asyncpreempt=1,slice=") + good}}, complaints);
     EXPECT_EQ(s.debug.at("slice") + "us", good);
     EXPECT_EQ(s.debug.at("asyncpreempt"), "1");
   }
   EXPECT_TRUE(complaints.empty());
-  for (const char* bad : {"", "us", "100", "99us", "60000001us", "-1us", "1ms", "100usus",
+  for (const char* bad : {"", "us", "100", "99us", "86400000001us", "-1us", "1ms", "100usus",
                           "18446744073709551616us"}) {
     complaints.clear();
     const Settings s = parse_settings({{"GORT_DEBUG", std::string("slice=") + bad}}, complaints);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -12,7 +13,9 @@
 
 #include "gort/blocking.hpp"
 #include "gort/chan.hpp"
+#include "gort/fiber.hpp"
 #include "gort/latch.hpp"
+#include "gort/select.hpp"
 #include "gort/semaphore.hpp"
 #include "gort/spawn.hpp"
 #include "sync_fixture.hpp"
@@ -165,6 +168,31 @@ TEST_P(Barrier, ARequestDoesNotReachTheCompletion) {
     meets.request_stop();
     wait_here.release();
     meets.get();
+  });
+}
+
+// But one that a select in there has had has been delivered, and comes no more.
+TEST_P(Barrier, ACompletionThatTakesARequestHasTakenIt) {
+  in_fibers([] {
+    binary_semaphore in_completion(0);
+    bool taken = false;
+    bool went_on = false;
+    auto t = spawn([&] {
+      const auto completion = [&]() noexcept {
+        in_completion.release();
+        select(on_recv(chan<int>::nil(), [](auto) noexcept {}),
+               on_stop(this_fiber::stop_token(), [&]() noexcept { taken = true; }));
+      };
+      barrier b(1, completion);
+      b.arrive_and_wait();
+      sleep_for(std::chrono::milliseconds(1));
+      went_on = true;
+    });
+    in_completion.acquire();
+    t.request_stop();
+    t.get();
+    EXPECT_TRUE(taken);
+    EXPECT_TRUE(went_on);
   });
 }
 
