@@ -87,8 +87,8 @@ struct main_frame {
 
 // Starts the runtime, runs f(args...) as the main fiber, and returns its value or rethrows its
 // exception. When the main fiber returns, every fiber that is left is asked to stop, and run
-// returns when all have ended: no fiber, thread, timer or descriptor outlives it. The calling
-// thread serves as one of the OS threads meanwhile. Afterwards run may be called again.
+// returns when all have ended: no fiber, thread, timer or descriptor outlives it, but for those of
+// signals::notify and of a profile. The calling thread serves as one of the OS threads meanwhile. Afterwards run may be called again.
 //
 // Errors: std::logic_error if a runtime is alive already (also inside a fiber),
 // std::invalid_argument for impossible options, std::system_error if the kernel refuses what the
