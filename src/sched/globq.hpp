@@ -76,7 +76,7 @@ class GlobalQueue {
     if (list_.empty() || timely_streak_ < kTimelyMax) g = timely_.pop_front();
     timely_streak_ = g != nullptr && !list_.empty() ? timely_streak_ + 1 : 0;
     if (g == nullptr) g = list_.pop_front();
-    publish();
+    took(g);
     return g;
   }
   // The one that pop() would return, if that is bound to an M.
@@ -89,16 +89,18 @@ class GlobalQueue {
   [[nodiscard]] G* take_bound() noexcept {
     G* g = timely_.take_first(is_bound);
     if (g == nullptr) g = list_.take_first(is_bound);
-    publish();
+    took(g);
     return g;
   }
   // The first of those whose time has come, if that one is bound to an M.
   [[nodiscard]] G* take_timely_bound() noexcept {
     if (timely_.empty() || !is_bound(*timely_.front())) return nullptr;
     G* g = timely_.pop_front();
-    publish();
+    took(g);
     return g;
   }
+  // How many have been taken out so far: where it stands, nobody comes by.
+  [[nodiscard]] uint64_t taken() const noexcept { return taken_; }
   // relaxed: a hint; whoever acts on it looks again under the lock, and the sleep protocol
   // (idle.cpp) looks under the lock before an M sleeps.
   [[nodiscard]] uint32_t approx_size() const noexcept {
@@ -112,6 +114,10 @@ class GlobalQueue {
  private:
   static bool is_bound(const G& g) noexcept { return g.bound_to != nullptr; }
 
+  void took(const G* g) noexcept {
+    if (g != nullptr) ++taken_;
+    publish();
+  }
   void publish() noexcept {
     // relaxed: under the lock; who pushes fences before it looks for an idle M (I1 in idle.cpp).
     size_.store(list_.size() + timely_.size(), std::memory_order_relaxed);
@@ -120,6 +126,7 @@ class GlobalQueue {
 
   GList list_;
   GList timely_;
+  uint64_t taken_ = 0;
   uint32_t timely_streak_ = 0;  // how many of those in a row went before one of the others
   Atomic<uint32_t> size_{0};
   Atomic<uint32_t> timely_size_{0};

@@ -1,6 +1,7 @@
 #include "sched/watch.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/mem.hpp"
 #include "sched/idle.hpp"
@@ -195,6 +196,11 @@ Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept {
 }
 
 Seen kick_longest(Sched& s, Watch& w, Timely what, int64_t now_ns) noexcept {
+  {
+    LockGuard guard(s.lock);
+    const uint64_t before = std::exchange(w.taken, s.globq.taken());
+    if (before != w.taken && what == Timely::waits) return Seen::all_moves;  // somebody came
+  }
   P* longest = nullptr;
   int64_t since_ns = now_ns - (what == Timely::just_queued ? kWakeRunNs : kNowAndThenNs);
   for (P& p : s.all_procs()) {

@@ -36,6 +36,7 @@ struct ProcWatch {
 // 56 KiB of the 128 of sysmon's stack: nothing that the kernel could refuse.
 struct Watch {
   ProcWatch procs[kMaxProcs];
+  uint64_t taken = 0;  // of the global queue, when somebody whose time had come was last seen in it
 };
 
 enum class Seen : uint8_t {
@@ -49,8 +50,8 @@ enum class Seen : uint8_t {
 [[nodiscard]] Seen look(Sched& s, Watch& w, int64_t now_ns) noexcept;
 
 // PR6: the P whose fiber has run for longest gives way to one whose time has come, which is in the global queue. Again at each look,
-// as long as one is there: at one look no P may run for long enough yet, or all may be on their way from one M to another. But those
-// turns are longer, lest many whose time has come cut each other short.
+// as long as one is there and nobody comes by: at one look no P may run for long enough yet, or all may be on their way from one M to
+// another. But those turns are longer, lest many whose time has come cut each other short.
 enum class Timely : uint8_t { just_queued, waits };
 [[nodiscard]] Seen kick_longest(Sched& s, Watch& w, Timely what, int64_t now_ns) noexcept;
 
