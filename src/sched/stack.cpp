@@ -14,7 +14,8 @@ namespace gort {
 namespace {
 
 // 256 default slots: few enough calls to mmap (one per 256 fibers), small enough that an idle
-// program has little address space reserved, and a multiple of every huge page and page table.
+// program has little address space reserved, and a multiple of most machines' huge pages (where those are larger, they are the size: a
+// slab, which never gets huge pages, takes none from the program's memory beside it).
 constexpr size_t kSlabBytes = size_t{64} << 20;
 
 // A page for G and the first frames, and three to work with.
@@ -341,7 +342,8 @@ StackPool::StackPool(size_t stack_bytes) noexcept
 StackPool::StackPool(size_t stack_bytes, GuardKind guard, size_t protect_budget) noexcept
     : page_bytes_(os::system_info().page_bytes),
       slot_bytes_(stack_bytes_for(stack_bytes) + page_bytes_),
-      slab_bytes_(std::max(kSlabBytes, std::bit_ceil(slot_bytes_))),
+      slab_bytes_(
+          std::max({kSlabBytes, std::bit_ceil(slot_bytes_), os::system_info().huge_page_bytes})),
       slots_per_slab_(slab_bytes_ / slot_bytes_),
       slots_shift_(static_cast<unsigned>(std::bit_width(slots_per_slab_ - 1))),
       protect_budget_(protect_budget),

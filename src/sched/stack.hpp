@@ -4,7 +4,7 @@
 // reports (for_each, stats). The scheduler puts G at the top of a slot, so that a parked fiber is
 // one resident page; the pool never reads or writes a slot.
 //
-//     slab (64 MiB, aligned)
+//     slab (64 MiB or a huge page, aligned)
 //     +-------+---------------------+-------+---------------------+--
 //     | guard |  <-- slot grows     | guard |  <-- slot grows     |  ...
 //     +-------+---------------------+-------+---------------------+--

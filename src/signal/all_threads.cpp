@@ -14,7 +14,7 @@
 namespace gort {
 namespace {
 
-constexpr int kSignal = 33;     // SIGSETXID of glibc
+constexpr int kSignal = 33;  // SIGSETXID of glibc
 // While threads are stopped no other handler of the program's runs; but that of a call which a sandbox catches (SECCOMP_RET_TRAP): where
 // SIGSYS is blocked that ends the process.
 constexpr uint64_t kStoppedMask = ~os::signal_bit(SIGSYS);

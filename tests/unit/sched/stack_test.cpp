@@ -184,6 +184,17 @@ TEST(StackPool, ProtectNoneGuardsAreCountedAsMappings) {
   pool.give(slots);
 }
 
+// Nothing of the program's beside it loses a huge page to it.
+TEST(StackPool, ASlabIsAWholeNumberOfHugePages) {
+  const size_t huge = os::system_info().huge_page_bytes;
+  if (huge == 0) GTEST_SKIP() << "this kernel has none";
+  StackPool pool(kStack);
+  std::byte* end = nullptr;
+  ASSERT_EQ(pool.take({&end, 1}), 1U);
+  EXPECT_EQ(pool.stats().bytes_reserved % huge, 0U);
+  pool.give({&end, 1});
+}
+
 TEST(StackPool, AnExhaustedBudgetMeansNoGuardAndOneWarning) {
   constexpr size_t kBudget = 50;
   ::testing::internal::CaptureStderr();
