@@ -67,7 +67,7 @@ class CpuProfile {
   void begin();
   void end() noexcept;  // no more samples
   void write();
-  void close_in_child() noexcept { os::fd_close(fd_); }
+  void close_in_child() const noexcept { os::fd_close(fd_); }
 
  private:
   static void collector_main(void* self) noexcept;

@@ -14,7 +14,8 @@ namespace gort {
 
 extern "C" {
 thread_local constinit Tls gort_tls{nullptr, nullptr};
-extern void* __dso_handle __attribute__((visibility("hidden")));  // the linker's
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the linker calls it so
+extern void* __dso_handle __attribute__((visibility("hidden")));
 }
 
 #if !defined(__x86_64__)

@@ -81,6 +81,7 @@ G* take_from_pool(P* p, StackPool& pool) noexcept {
   const size_t want = p != nullptr ? kFreeBatch : 1;
   const size_t n = pool.take({tops, want});
   if (n == 0) return nullptr;
+  if (p == nullptr) return g_of_slot(tops[0], pool);
   for (size_t i = 1; i < n; ++i) {
     G* g = g_of_slot(tops[i], pool);
     g->link = p->free;
