@@ -109,7 +109,7 @@ void cgoSigtramp(const Arrived& signal) {
 namespace {
 
 // The program has put its own handler over the SIG_IGN of signals::ignore(), and that one calls ours, which it has saved: for who is
-// behind us.
+// behind us. His handler alone is called: by default a signal that was to be ignored ends nothing (NT6).
 bool taken_back(int sig) noexcept {
   os::SignalAction now;
   return os::rt_sigaction(sig, nullptr, &now) == 0 && os::has_handler(now) && !is_ours(now.handler);

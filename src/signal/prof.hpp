@@ -21,8 +21,8 @@
 //   PF8  The handler may interrupt the runtime anywhere, and itself. It allocates nothing, takes no lock, calls no function that was not called before, and leaves errno
 //        alone.
 //   PF9  A program that blocks SIGPROF may take it by sigwait() and have no handler, so Ms leave it blocked where they have
-//        found it so: there a profile's ticks are SIGURGs (PF1), which handler.cpp hands on. None are sent for threads that are no Ms
-//        then, to whom such a sigwait() would be one of them.
+//        found it so: there a profile's ticks are SIGURGs (PF1), which handler.cpp hands on. The process gets no ticks of ITIMER_PROF
+//        then, which such a sigwait() would return: its threads that are no Ms are not sampled.
 //
 // Rejected: unblocking it in Ms while a profile runs (from another thread only by a signal, and again at its end; a tick of the
 // program's in between ends the process).
