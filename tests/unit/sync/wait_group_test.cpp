@@ -324,6 +324,7 @@ TEST_P(WaitGroup, ItsEndWaits) {
       }
     });
     owner.request_stop();
+    while (!left) yield();  // else all may be done before it waits
     for (int i = 0; i < 3; ++i) {
       EXPECT_FALSE(owner.done());
       go_on.send(i);
