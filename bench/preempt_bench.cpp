@@ -44,7 +44,7 @@ using namespace std::chrono_literals;
 constexpr int64_t kSteps = 150'000'000;  // of each P, a quarter of a second
 constexpr int64_t kWarmUpSteps =
     kSteps / 8;  // long enough for turns to be taken: threads are made only then
-constexpr int kPairs = 5;
+constexpr int kPairs = 15;
 constexpr size_t kWords = 2048;  // half of a first-level cache: who takes turns meets a cold one
 
 enum class Mode { off, on, turns };
