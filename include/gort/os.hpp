@@ -1,5 +1,10 @@
-// os: what the kernel keeps for each thread, for all threads of the process at once.
+// os: what the kernel keeps for each thread, for all threads of the process at once; and what it told the process at its
+// start, for code that main has not handed its arguments.
 #pragma once
+
+#include <map>
+#include <string>
+#include <vector>
 
 #include "gort/export.hpp"
 
@@ -28,5 +33,14 @@ namespace gort::os {
 // may be called at the same time, but not for what this call changes: the last one wins on each thread.
 GORT_API long all_threads_syscall(long nr, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0,
                                   long a5 = 0, long a6 = 0);
+
+// The program's arguments, its name first, from /proc/self/cmdline; empty where there is no /proc. From any thread. Throws
+// std::bad_alloc.
+[[nodiscard]] GORT_API std::vector<std::string> arguments();
+
+// The auxiliary vector: tag (AT_HWCAP, AT_PAGESZ, AT_SYSINFO_EHDR, ... of <elf.h>) and value, as the kernel gave them.
+// getauxval(3) differs: libc puts numbers of its own in the place of some. Empty where there is no /proc. From any thread. Throws
+// std::bad_alloc.
+[[nodiscard]] GORT_API std::map<unsigned long, unsigned long> auxv();
 
 }  // namespace gort::os

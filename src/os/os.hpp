@@ -27,18 +27,15 @@ struct SystemInfo {
   size_t huge_page_bytes = 0;  // 0: none or unknown
   int cpus = 1;                // getproccount() at start-up
   size_t thread_limit = 0;     // RLIMIT_NPROC, 0: unlimited
-  size_t fd_limit = 0;         // RLIMIT_NOFILE
   size_t map_limit = 65530;    // vm.max_map_count
   bool secure = false;         // AT_SECURE: settings that name files are ignored
-  unsigned long hwcap = 0;
-  unsigned long hwcap2 = 0;
 };
 const SystemInfo& system_info() noexcept;
 
-void osinit() noexcept;  // idempotent and thread-safe
+void osinit() noexcept;              // idempotent and thread-safe
+size_t descriptor_limit() noexcept;  // RLIMIT_NOFILE now, 0: unlimited
 void sysargs(int argc, char** argv) noexcept;
 int sysauxv(const unsigned long* auxv) noexcept;        // the number of pairs
-std::map<unsigned long, unsigned long> auxv_map();      // tag -> value
 void getRandomData(std::span<std::byte> out) noexcept;  // never blocks
 const std::map<std::string, std::string>& goenvs();     // the environment
 size_t getHugePageSize() noexcept;
@@ -377,6 +374,7 @@ int poll_fd(int fd, FdWait what, int64_t ns) noexcept;
 void fd_shutdown(int fd) noexcept;                   // both directions of a socket
 long fd_read(int fd, void* buf, size_t n) noexcept;  // one read(2), -errno on error
 long fd_write(int fd, const void* buf, size_t n) noexcept;
+long pipe_write(int fd, const void* buf, size_t n) noexcept;  // the same without SIGPIPE
 long sock_recv(int fd, void* to, size_t n) noexcept;          // one recv(2), -errno on error
 long sock_send(int fd, const void* from, size_t n) noexcept;  // one send(2), no SIGPIPE
 void fd_close(int fd) noexcept;

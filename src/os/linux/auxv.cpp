@@ -5,7 +5,7 @@
 // way is /proc/self/auxv, read into a fixed buffer; where /proc is missing, the page size at least
 // is found by asking mincore.
 //
-//   A1  Nothing here allocates but auxv_map() and arguments(), which are for people.
+//   A1  Nothing here allocates but auxv() and arguments(), which are for programs.
 //   A2  Everything is written before the first M exists, by sysargs(), and only read afterwards.
 #include <elf.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "gort/os.hpp"
 #include "os/linux/internal.hpp"
 #include "os/linux/syscall.hpp"
 
@@ -31,7 +32,7 @@ AuxvFacts facts;
 int saved_argc = 0;
 char** saved_argv = nullptr;
 
-// Keeps a vector that lives elsewhere, so that auxv_map() has one place to look.
+// Keeps a vector that lives elsewhere, so that auxv() has one place to look.
 void keep_vector(const unsigned long* auxv) noexcept {
   if (auxv == auxvreadbuf) return;
   size_t i = 0;
@@ -117,14 +118,16 @@ const AuxvFacts& auxv_facts() noexcept {
   return facts;
 }
 
-// Allocates, for people (A1).
-std::map<unsigned long, unsigned long> auxv_map() {
+// Allocates (A1).
+std::map<unsigned long, unsigned long> auxv() {
+  osinit();
   std::map<unsigned long, unsigned long> out;
   for (const unsigned long* p = auxvreadbuf; p[0] != AT_NULL; p += 2) out[p[0]] = p[1];
   return out;
 }
 
 std::vector<std::string> arguments() {
+  osinit();
   std::vector<std::string> out;
   if (saved_argv != nullptr) {
     out.assign(saved_argv, saved_argv + saved_argc);

@@ -35,12 +35,9 @@ void init_once() noexcept {
   if (auxv_facts().page_bytes == 0) sysargs(0, nullptr);  // unless main handed over its arguments
   const AuxvFacts& facts = auxv_facts();
   if (facts.page_bytes != 0) info.page_bytes = facts.page_bytes;
-  info.hwcap = facts.hwcap;
-  info.hwcap2 = facts.hwcap2;
   info.secure = facts.secure;
   info.huge_page_bytes = getHugePageSize();
   info.thread_limit = soft_limit(RLIMIT_NPROC);
-  info.fd_limit = soft_limit(RLIMIT_NOFILE);
   char text[32];
   uint64_t maps = 0;
   const long n = read_file(kMaxMapCountPath, 0, text);
@@ -56,6 +53,10 @@ void init_once() noexcept {
 void osinit() noexcept {
   static const bool done = (init_once(), true);
   static_cast<void>(done);
+}
+
+size_t descriptor_limit() noexcept {
+  return soft_limit(RLIMIT_NOFILE);
 }
 
 const SystemInfo& system_info() noexcept {

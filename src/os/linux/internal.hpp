@@ -48,8 +48,6 @@ size_t probe_page_bytes() noexcept;
 
 // What the vector said (all zero before sysargs()).
 const AuxvFacts& auxv_facts() noexcept;
-// The program's arguments; from /proc/self/cmdline unless sysargs() was given argv.
-std::vector<std::string> arguments();
 // Pure: the text of /proc/self/cmdline, in which each argument is followed by a zero byte; the last
 // one may lack it (a program that writes to its argv).
 std::vector<std::string> split_arguments(std::string_view text);

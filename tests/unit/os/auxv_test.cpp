@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "gort/os.hpp"
 #include "os/linux/internal.hpp"
 #include "os/os.hpp"
 
@@ -40,7 +41,7 @@ class TempFile {
 TEST(Auxv, FactsAgreeWithLibc) {
   osinit();
   EXPECT_EQ(system_info().page_bytes, static_cast<size_t>(::sysconf(_SC_PAGESIZE)));
-  EXPECT_EQ(system_info().hwcap2, ::getauxval(AT_HWCAP2));
+  EXPECT_EQ(auxv_facts().hwcap2, ::getauxval(AT_HWCAP2));
   EXPECT_EQ(system_info().secure, ::getauxval(AT_SECURE) != 0);
   EXPECT_EQ(auxv_facts().vdso, reinterpret_cast<const void*>(::getauxval(AT_SYSINFO_EHDR)));
 }
@@ -55,13 +56,13 @@ TEST(Auxv, MapIsTheKernelsFile) {
   while (file.read(reinterpret_cast<char*>(pair), sizeof pair) && pair[0] != AT_NULL) {
     expected[pair[0]] = pair[1];
   }
-  EXPECT_EQ(auxv_map(), expected);
-  EXPECT_EQ(system_info().hwcap, expected[AT_HWCAP]);
+  EXPECT_EQ(auxv(), expected);
+  EXPECT_EQ(auxv_facts().hwcap, expected[AT_HWCAP]);
 }
 
 TEST(Auxv, MapHoldsTheWholeVector) {
   osinit();
-  const auto map = auxv_map();
+  const auto map = auxv();
   for (const unsigned long tag : {AT_PAGESZ, AT_RANDOM, AT_UID, AT_EUID, AT_CLKTCK, AT_PHDR}) {
     ASSERT_TRUE(map.contains(tag)) << tag;
     EXPECT_EQ(map.at(tag), ::getauxval(tag)) << tag;
@@ -72,7 +73,7 @@ TEST(Auxv, MapHoldsTheWholeVector) {
 TEST(Auxv, SysauxvCountsPairs) {
   osinit();
   std::vector<unsigned long> words;
-  for (const auto& [tag, value] : auxv_map()) words.insert(words.end(), {tag, value});
+  for (const auto& [tag, value] : auxv()) words.insert(words.end(), {tag, value});
   words.insert(words.end(), {AT_NULL, 0});
   EXPECT_EQ(sysauxv(words.data()), static_cast<int>(words.size() / 2 - 1));
   EXPECT_EQ(auxv_facts().page_bytes, ::getauxval(AT_PAGESZ));
@@ -207,7 +208,7 @@ TEST(Init, IsIdempotentAndThreadSafe) {
 TEST(Init, LimitsAgreeWithTheKernel) {
   rlimit limit;
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-  EXPECT_EQ(system_info().fd_limit, limit.rlim_cur == RLIM_INFINITY ? 0 : limit.rlim_cur);
+  EXPECT_EQ(descriptor_limit(), limit.rlim_cur == RLIM_INFINITY ? 0 : limit.rlim_cur);
   ASSERT_EQ(::getrlimit(RLIMIT_NPROC, &limit), 0);
   EXPECT_EQ(system_info().thread_limit, limit.rlim_cur == RLIM_INFINITY ? 0 : limit.rlim_cur);
   size_t maps = 0;
