@@ -9,6 +9,7 @@
 #include "gort/condition_variable_any.hpp"
 #include "gort/context.hpp"
 #include "gort/errors.hpp"
+#include "gort/fd.hpp"
 #include "gort/fiber.hpp"
 #include "gort/fiber_local.hpp"
 #include "gort/future.hpp"

@@ -12,7 +12,7 @@
 //                makes every call fail with std::errc::timed_out, also when data is there.
 //                time_point::max() removes it.
 //   close()      Wakes everybody who waits for the socket: their calls, and all later ones, fail
-//                with std::errc::operation_canceled. Returns once the descriptor is closed.
+//                with std::errc::operation_canceled. Returns once the descriptor is closed, or released (fd.hpp).
 //   concurrency  Any number of fibers and threads may use one socket. Reads take turns, and so do
 //                writes; read() and write() are not interleaved with others of their kind. Moving
 //                and destroying are not such uses.
@@ -38,11 +38,11 @@
 #include <vector>
 
 #include "gort/export.hpp"
+#include "gort/fd.hpp"
 
 namespace gort::net {
 
 namespace detail {
-class Fd;
 struct SockAddr;
 }  // namespace detail
 
@@ -90,13 +90,14 @@ class GORT_API endpoint {
 // Values are those of getaddrinfo (EAI_NONAME, ...).
 [[nodiscard]] GORT_API const std::error_category& resolve_category() noexcept;
 
-// A connected TCP socket. Small writes go out at once (TCP_NODELAY) unless set_no_delay(false).
-class GORT_API tcp_stream {
+// A connected TCP socket; reads, writes, deadlines and closing are those of fd. Small writes go out at once (TCP_NODELAY) unless
+// set_no_delay(false).
+class GORT_API tcp_stream : public fd {
  public:
   tcp_stream() noexcept = default;  // no socket
-  tcp_stream(tcp_stream&& other) noexcept : fd_(std::exchange(other.fd_, nullptr)) {}
-  tcp_stream& operator=(tcp_stream&& other) noexcept;
-  ~tcp_stream();  // closes
+  // Would make an fd.
+  static tcp_stream adopt(int number) = delete;
+  static tcp_stream adopt(int number, std::error_code& ec) = delete;
 
   // Tries every address of the host in turn, until the deadline. While a name is looked up, neither the deadline nor a
   // stop request ends the call: see resolve().
@@ -112,56 +113,9 @@ class GORT_API tcp_stream {
   [[nodiscard]] static tcp_stream connect(const endpoint& to, time_point deadline,
                                           std::error_code& ec);
 
-  // Waits until something is there and reads at most the buffer's size.
-  size_t read_some(std::span<std::byte> to);
-  size_t read_some(std::span<std::byte> to, std::error_code& ec);
-  size_t read_some(std::span<char> to) { return read_some(std::as_writable_bytes(to)); }
-  size_t read_some(std::span<char> to, std::error_code& ec) {
-    return read_some(std::as_writable_bytes(to), ec);
-  }
-
-  // Fills the buffer. Less than its size means that the stream has ended (or, with ec set, failed).
-  size_t read(std::span<std::byte> to);
-  size_t read(std::span<std::byte> to, std::error_code& ec);
-  size_t read(std::span<char> to) { return read(std::as_writable_bytes(to)); }
-  size_t read(std::span<char> to, std::error_code& ec) {
-    return read(std::as_writable_bytes(to), ec);
-  }
-
-  // Waits until the kernel takes something.
-  size_t write_some(std::span<const std::byte> from);
-  size_t write_some(std::span<const std::byte> from, std::error_code& ec);
-  size_t write_some(std::string_view from) { return write_some(std::as_bytes(std::span(from))); }
-  size_t write_some(std::string_view from, std::error_code& ec) {
-    return write_some(std::as_bytes(std::span(from)), ec);
-  }
-
-  // Writes all of it. Less than all was written if ec is set.
-  size_t write(std::span<const std::byte> from);
-  size_t write(std::span<const std::byte> from, std::error_code& ec);
-  size_t write(std::string_view from) { return write(std::as_bytes(std::span(from))); }
-  size_t write(std::string_view from, std::error_code& ec) {
-    return write(std::as_bytes(std::span(from)), ec);
-  }
-
   // The peer reads the end of the stream; we may read on.
   void shutdown_write();
   void shutdown_write(std::error_code& ec);
-
-  // Closes the socket and wakes who waits for it (above). Does nothing without a socket.
-  void close() noexcept;
-  // Whether there is a socket that has not been closed.
-  [[nodiscard]] bool is_open() const noexcept;
-
-  // Until when reads and writes may take (above).
-  void set_deadline(time_point when);
-  void set_deadline(time_point when, std::error_code& ec);
-  // The same for reads.
-  void set_read_deadline(time_point when);
-  void set_read_deadline(time_point when, std::error_code& ec);
-  // The same for writes.
-  void set_write_deadline(time_point when);
-  void set_write_deadline(time_point when, std::error_code& ec);
 
   // TCP_NODELAY: false lets the kernel gather small writes.
   void set_no_delay(bool on);
@@ -174,13 +128,9 @@ class GORT_API tcp_stream {
   [[nodiscard]] endpoint remote_endpoint() const;
   [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const;
 
-  // For options that have no call here; -1 without a socket. It stays non-blocking and ours.
-  [[nodiscard]] int native_handle() const noexcept;
-
  private:
   friend class tcp_listener;
-  explicit tcp_stream(detail::Fd* fd) noexcept : fd_(fd) {}
-  detail::Fd* fd_ = nullptr;
+  explicit tcp_stream(detail::Fd* opened) noexcept : fd(opened) {}
 };
 
 // A TCP socket that accepts connections.
@@ -219,7 +169,7 @@ class GORT_API tcp_listener {
   // Where it listens; with the port that was chosen, if it was to be any.
   [[nodiscard]] endpoint local_endpoint() const;
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const;
-  // As tcp_stream::native_handle().
+  // As fd::native_handle().
   [[nodiscard]] int native_handle() const noexcept;
 
  private:

@@ -45,15 +45,17 @@ bool peer_has_gone(int result) noexcept {
 const int Fd::kClosed = -ECANCELED;
 
 Fd* Fd::adopt(int fd, int* error) noexcept {
+  Fd* self = take(fd, Kind::tcp, Before::blocking, error);
+  if (self == nullptr) os::fd_close(fd);
+  return self;
+}
+
+Fd* Fd::take(int fd, Kind kind, Before before, int* error) noexcept {
   PollDesc* poll = netpoll_open(fd, error);
-  if (poll == nullptr) {
-    os::fd_close(fd);
-    return nullptr;
-  }
-  Fd* self = new (std::nothrow) Fd(fd, poll);
+  if (poll == nullptr) return nullptr;
+  Fd* self = new (std::nothrow) Fd(fd, kind, before, poll);
   if (self == nullptr) {
     netpoll_close(poll);
-    os::fd_close(fd);
     *error = ENOMEM;
     return nullptr;
   }
@@ -85,6 +87,23 @@ int Fd::prepare(PollMode mode) {
   deliver_stop();
 }
 
+long Fd::receive(void* to, size_t bytes) const noexcept {
+  return kind_ <= Kind::socket ? os::sock_recv(fd_, to, bytes) : os::fd_read(fd_, to, bytes);
+}
+
+long Fd::send(const void* from, size_t bytes) const noexcept {
+  switch (kind_) {
+    case Kind::tcp:
+    case Kind::socket:
+      return os::sock_send(fd_, from, bytes);
+    case Kind::pipe:
+      return os::pipe_write(fd_, from, bytes);
+    case Kind::other:
+      break;
+  }
+  return os::fd_write(fd_, from, bytes);
+}
+
 // One read or write: waits as often as it takes. The turn is held.
 template <class Call>
 long Fd::transfer(PollMode mode, size_t bytes, Call&& call) {
@@ -96,7 +115,8 @@ long Fd::transfer(PollMode mode, size_t bytes, Call&& call) {
       readiness(mode) = Readiness::refused;
     } else if (n != -EINTR) {
       // E1
-      if (n > 0 && static_cast<size_t>(n) < bytes) readiness(mode) = Readiness::exhausted;
+      if (n > 0 && static_cast<size_t>(n) < bytes && kind_ == Kind::tcp)
+        readiness(mode) = Readiness::exhausted;
       return n;
     }
   }
@@ -109,7 +129,7 @@ long Fd::read_some(void* to, size_t bytes) {
   // Zero bytes must not look like the end of the stream, nor wait.
   if (bytes == 0)
     return netpoll_check(poll_, PollMode::read) == PollResult::timeout ? -ETIMEDOUT : 0;
-  return transfer(PollMode::read, bytes, [&](size_t n) { return os::sock_recv(fd_, to, n); });
+  return transfer(PollMode::read, bytes, [&](size_t n) { return receive(to, n); });
 }
 
 long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
@@ -118,7 +138,7 @@ long Fd::read_all(std::byte* to, size_t bytes, size_t* done) {
   if (turn.error() != 0) return turn.error();
   while (*done < bytes) {
     const long n = transfer(PollMode::read, bytes - *done,
-                            [&](size_t room) { return os::sock_recv(fd_, to + *done, room); });
+                            [&](size_t room) { return receive(to + *done, room); });
     if (n <= 0) return n;
     *done += static_cast<size_t>(n);
   }
@@ -132,7 +152,7 @@ long Fd::write_some(const void* from, size_t bytes) {
   if (bytes == 0) {
     return netpoll_check(poll_, PollMode::write) == PollResult::timeout ? -ETIMEDOUT : 0;
   }
-  return transfer(PollMode::write, bytes, [&](size_t n) { return os::sock_send(fd_, from, n); });
+  return transfer(PollMode::write, bytes, [&](size_t n) { return send(from, n); });
 }
 
 long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
@@ -141,7 +161,7 @@ long Fd::write_all(const std::byte* from, size_t bytes, size_t* done) {
   if (turn.error() != 0) return turn.error();
   while (*done < bytes) {
     const long n = transfer(PollMode::write, bytes - *done,
-                            [&](size_t left) { return os::sock_send(fd_, from + *done, left); });
+                            [&](size_t left) { return send(from + *done, left); });
     if (n < 0) return n;
     *done += static_cast<size_t>(n);
   }
@@ -317,7 +337,7 @@ void Fd::drop_ref() noexcept {
 // FD1. Nothing of *this is touched after the lock has been released.
 void Fd::last_out() noexcept {
   netpoll_close(poll_);
-  os::fd_close(fd_);
+  if (!kept_) os::fd_close(fd_);
   GList woken;
   lock_.lock();
   gone_ = true;
@@ -331,13 +351,15 @@ bool Fd::is_open() const noexcept {
   return (word_.load(std::memory_order_relaxed) & kClosing) == 0;
 }
 
-void Fd::close() noexcept {
+bool Fd::end(End how) noexcept {
   Region in;
   owners_.fetch_add(1, std::memory_order_relaxed);  // relaxed: FD4, the handle keeps us alive now
   // relaxed: it only decides who evicts; those under way hear of it by locks and wake-ups.
-  const uint64_t before = word_.fetch_or(kClosing, std::memory_order_relaxed);
-  if ((before & kClosing) == 0) {
-    netpoll_evict(poll_);
+  const bool first = (word_.fetch_or(kClosing, std::memory_order_relaxed) & kClosing) == 0;
+  if (first) {
+    kept_ = how == End::released;
+    // What was adopted may be another process's as well, whose connection would be shut down.
+    netpoll_evict(poll_, kept_ || kind_ != Kind::tcp ? Evict::leaves_open : Evict::closes);
     GList woken;
     lock_.lock();
     for (const PollMode mode : {PollMode::read, PollMode::write}) {
@@ -355,6 +377,7 @@ void Fd::close() noexcept {
   in.leave();  // RG4
   // acq_rel: the last owner's delete comes after everybody's last access.
   if (owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  return first;
 }
 
 void Fd::wait_until_gone() noexcept {
@@ -388,6 +411,7 @@ void Fd::destroy() noexcept {
 // relaxed, all.
 void Fd::forget_users(void* arg) noexcept GORT_NO_THREAD_SAFETY_ANALYSIS {
   Fd& self = *static_cast<Fd*>(arg);
+  self.before_ = Before::nonblocking;  // FK3: the parent has what was opened, too, and goes on
   const uint64_t word = self.word_.load(std::memory_order_relaxed);  // relaxed: as above
   if (self.lock_.held()) new (&self.lock_) ParkLock;
   // A fork does not stop the parent's threads while it copies page after page: an end may be seen here, and not in the record.

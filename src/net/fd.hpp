@@ -1,11 +1,11 @@
-// Fd: a socket's descriptor, shared by the fibers that use it at the same time (Go's poll.FD).
+// Fd: a descriptor that can be polled, shared by the fibers that use it at the same time (Go's poll.FD).
 //
-// Who calls it: the handles of net.hpp. What it adds to the kernel's descriptor and the poller's
+// Who calls it: the handles of fd.hpp and net.hpp. What it adds to the kernel's descriptor and the poller's
 // record: turns (one reader and one writer at a time), a close() that never pulls the descriptor
 // from under an operation, and reads that do not ask the kernel twice.
 //
-//   FD1  The descriptor is closed, and its poller record recycled, by whoever brings the references
-//        of word_ to zero, once. The handle holds one reference until close(), every operation one,
+//   FD1  The descriptor is closed (or left open, FD5), and its poller record recycled, by whoever brings
+//        the references of word_ to zero, once. The handle holds one reference until close(), every operation one,
 //        every waiter for a turn one. So an operation never meets a descriptor number that belongs
 //        to another.
 //   FD2  kClosing is set once and stays. No operation begins after it; those under way are woken by
@@ -15,6 +15,8 @@
 //        the queue without ever being free: first come, first served.
 //   FD4  Memory is counted apart (owners_): the handle, and every call of close(). So a fiber that
 //        close() has woken may destroy the handle while close() is still returning.
+//   FD5  Of all who close and release, one sets kClosing first; only if that is a release the descriptor stays open. It says so
+//        (kept_) before it gives up the handle's reference, so the last one out knows.
 //
 // When a read may wait without asking the kernel first (the same for writes with "full" for
 // "empty"): descriptors are registered edge-triggered, so waiting is right only if an edge is still
@@ -33,7 +35,8 @@
 //   E3  Requests are cut to kIoBytesMax, below the kernel's own limit, so that "less than asked
 //       for" is what the socket had and not what the kernel was willing to do.
 //
-// E1 does not hold for accept, where every call takes one: it goes on until EAGAIN.
+// E1 does not hold for accept, where every call takes one, nor for what is not a TCP socket (a terminal gives a line, an eventfd
+// eight bytes): these go on until EAGAIN.
 //
 // Rejected: level-triggered registration (a poller shared by several Ms wakes again and again until
 // the data has been read, and needs re-arming); EPOLLONESHOT (one epoll_ctl per wait); always
@@ -57,17 +60,32 @@ namespace gort::net::detail {
 
 class alignas(64) Fd {
  public:
-  // Takes over a non-blocking socket; closes it and returns nullptr on failure (*error = errno).
+  // How the kernel is asked to read and write.
+  enum class Kind : uint8_t {
+    tcp,     // a TCP socket: E1 holds
+    socket,  // another one
+    pipe,    // a write may raise SIGPIPE
+    other,
+  };
+
+  // Takes over a non-blocking TCP socket; closes it and returns nullptr on failure (*error = errno).
   [[nodiscard]] static Fd* adopt(int fd, int* error) noexcept;
+  // What a descriptor is to be when it is released.
+  enum class Before : uint8_t { blocking, nonblocking };
+  // Takes over any non-blocking descriptor; leaves it alone and returns nullptr on failure (*error = errno).
+  [[nodiscard]] static Fd* take(int fd, Kind kind, Before before, int* error) noexcept;
 
   // The handle's end: closes, and gives up the handle's share of the memory.
   void destroy() noexcept;
 
   // FD2. Returns once the descriptor is closed. Any number of callers, also at the same time.
-  void close() noexcept;
+  void close() noexcept { (void)end(End::closed); }
+  // FD5. The same, but the descriptor stays open. False: somebody else has closed or released it before.
+  [[nodiscard]] bool release() noexcept { return end(End::released); }
 
   [[nodiscard]] bool is_open() const noexcept;
   [[nodiscard]] int number() const noexcept { return fd_; }
+  [[nodiscard]] Before before() const noexcept { return before_; }
 
   // Operations: the result or -errno. -ETIMEDOUT: deadline; -ECANCELED: closed. They throw
   // gort::stopped. `done` counts what was moved before an error.
@@ -157,7 +175,8 @@ class alignas(64) Fd {
     return m == PollMode::read ? kReadQueued : kWriteQueued;
   }
 
-  Fd(int fd, PollDesc* poll) noexcept : fd_(fd), poll_(poll) {}
+  Fd(int fd, Kind kind, Before before, PollDesc* poll) noexcept
+      : fd_(fd), kind_(kind), before_(before), poll_(poll) {}
   ~Fd() = default;
 
   Plain<Readiness>& readiness(PollMode m) noexcept { return readiness_[static_cast<size_t>(m)]; }
@@ -167,6 +186,8 @@ class alignas(64) Fd {
   [[nodiscard]] int queue_for_turn(PollMode mode);
   void pass_turn(PollMode mode) noexcept;
   void pass_turn_on(PollMode mode) noexcept;
+  enum class End : uint8_t { closed, released };
+  bool end(End how) noexcept;
   [[nodiscard]] bool take_ref() noexcept;
   void drop_ref() noexcept;
   void last_out() noexcept;
@@ -177,11 +198,17 @@ class alignas(64) Fd {
   // Before asking the kernel: 0 when it is time to, else -errno; throws gort::stopped.
   [[nodiscard]] int prepare(PollMode mode);
 
+  // One call of the kernel.
+  [[nodiscard]] long receive(void* to, size_t bytes) const noexcept;
+  [[nodiscard]] long send(const void* from, size_t bytes) const noexcept;
+
   template <class Call>
   long transfer(PollMode mode, size_t bytes, Call&& call);
 
   // What an operation touches stands in the first line.
   const int fd_;
+  const Kind kind_;
+  Before before_;
   Plain<Readiness> readiness_[2] = {Readiness::unknown, Readiness::unknown};
   ParkLock lock_;
   PollDesc* const poll_;
@@ -189,6 +216,7 @@ class alignas(64) Fd {
   Queue queues_[2] GORT_GUARDED_BY(lock_);
   Queue closers_ GORT_GUARDED_BY(lock_);  // those who wait for gone_
   Plain<bool> gone_ GORT_GUARDED_BY(lock_) = false;
+  Plain<bool> kept_ = false;  // FD5
   Atomic<uint32_t> owners_{1};
 };
 

@@ -1,5 +1,8 @@
 #include "net/sys.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <limits>
 
@@ -45,6 +48,23 @@ T result(T r) noexcept {
 [[gnu::noinline]] int get_option(int fd, int level, int name, int* value) noexcept {
   socklen_t bytes = sizeof *value;
   return result(::getsockopt(fd, level, name, value, &bytes));
+}
+
+[[gnu::noinline]] int file_type(int fd) noexcept {
+  struct stat about;
+  return ::fstat(fd, &about) == 0 ? static_cast<int>(about.st_mode & S_IFMT) : -errno;
+}
+
+[[gnu::noinline]] int make_blocking(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : result(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
+
+[[gnu::noinline]] int make_nonblocking(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  if ((flags & O_NONBLOCK) != 0) return 0;
+  return ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 1 : -errno;
 }
 
 [[gnu::noinline]] int local_address(int fd, sockaddr* address, socklen_t* bytes) noexcept {

@@ -17,108 +17,21 @@ using detail::or_throw;
 using detail::settle;
 using detail::SockAddr;
 
-tcp_stream& tcp_stream::operator=(tcp_stream&& other) noexcept {
-  if (this != &other) {
-    if (fd_ != nullptr) fd_->destroy();
-    fd_ = std::exchange(other.fd_, nullptr);
-  }
-  return *this;
-}
-
-tcp_stream::~tcp_stream() {
-  if (fd_ != nullptr) fd_->destroy();
-}
-
-// ---- Reading and writing ------------------------------------------------------------------------
-
-size_t tcp_stream::read_some(std::span<std::byte> to, std::error_code& ec) {
-  return settle(fd_ == nullptr ? kNoSocket : fd_->read_some(to.data(), to.size()), ec);
-}
-
-size_t tcp_stream::read(std::span<std::byte> to, std::error_code& ec) {
-  size_t done = 0;
-  (void)settle(fd_ == nullptr ? kNoSocket : fd_->read_all(to.data(), to.size(), &done), ec);
-  return done;
-}
-
-size_t tcp_stream::write_some(std::span<const std::byte> from, std::error_code& ec) {
-  return settle(fd_ == nullptr ? kNoSocket : fd_->write_some(from.data(), from.size()), ec);
-}
-
-size_t tcp_stream::write(std::span<const std::byte> from, std::error_code& ec) {
-  size_t done = 0;
-  (void)settle(fd_ == nullptr ? kNoSocket : fd_->write_all(from.data(), from.size(), &done), ec);
-  return done;
-}
-
-size_t tcp_stream::read_some(std::span<std::byte> to) {
-  return or_throw("gort: read", [&](std::error_code& ec) { return read_some(to, ec); });
-}
-
-size_t tcp_stream::read(std::span<std::byte> to) {
-  return or_throw("gort: read", [&](std::error_code& ec) { return read(to, ec); });
-}
-
-size_t tcp_stream::write_some(std::span<const std::byte> from) {
-  return or_throw("gort: write", [&](std::error_code& ec) { return write_some(from, ec); });
-}
-
-size_t tcp_stream::write(std::span<const std::byte> from) {
-  return or_throw("gort: write", [&](std::error_code& ec) { return write(from, ec); });
-}
-
 void tcp_stream::shutdown_write(std::error_code& ec) {
-  (void)settle(fd_ == nullptr ? kNoSocket : fd_->with(sys::shutdown_write), ec);
+  (void)settle(shared() == nullptr ? kNoSocket : shared()->with(sys::shutdown_write), ec);
 }
 
 void tcp_stream::shutdown_write() {
   or_throw("gort: shutdown", [&](std::error_code& ec) { shutdown_write(ec); });
 }
 
-// ---- The rest of the handle ---------------------------------------------------------------------
-
-void tcp_stream::close() noexcept {
-  if (fd_ != nullptr) fd_->close();
-}
-
-bool tcp_stream::is_open() const noexcept {
-  return fd_ != nullptr && fd_->is_open();
-}
-
-int tcp_stream::native_handle() const noexcept {
-  return is_open() ? fd_->number() : -1;
-}
-
-void tcp_stream::set_read_deadline(time_point when, std::error_code& ec) {
-  detail::set_deadline(fd_, PollMode::read, when, ec);
-}
-
-void tcp_stream::set_write_deadline(time_point when, std::error_code& ec) {
-  detail::set_deadline(fd_, PollMode::write, when, ec);
-}
-
-void tcp_stream::set_deadline(time_point when, std::error_code& ec) {
-  set_read_deadline(when, ec);
-  if (!ec) set_write_deadline(when, ec);
-}
-
-void tcp_stream::set_deadline(time_point when) {
-  or_throw("gort: set_deadline", [&](std::error_code& ec) { set_deadline(when, ec); });
-}
-
-void tcp_stream::set_read_deadline(time_point when) {
-  or_throw("gort: set_read_deadline", [&](std::error_code& ec) { set_read_deadline(when, ec); });
-}
-
-void tcp_stream::set_write_deadline(time_point when) {
-  or_throw("gort: set_write_deadline", [&](std::error_code& ec) { set_write_deadline(when, ec); });
-}
+// ---- Options and addresses --------------------------------------------------------------------------
 
 void tcp_stream::set_no_delay(bool on, std::error_code& ec) {
   const auto set = [on](int fd) {
     return sys::set_option(fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
   };
-  (void)settle(fd_ == nullptr ? kNoSocket : fd_->with(set), ec);
+  (void)settle(shared() == nullptr ? kNoSocket : shared()->with(set), ec);
 }
 
 void tcp_stream::set_no_delay(bool on) {
@@ -126,11 +39,11 @@ void tcp_stream::set_no_delay(bool on) {
 }
 
 endpoint tcp_stream::local_endpoint(std::error_code& ec) const {
-  return detail::address_of(fd_, sys::local_address, ec);
+  return detail::address_of(shared(), sys::local_address, ec);
 }
 
 endpoint tcp_stream::remote_endpoint(std::error_code& ec) const {
-  return detail::address_of(fd_, sys::remote_address, ec);
+  return detail::address_of(shared(), sys::remote_address, ec);
 }
 
 endpoint tcp_stream::local_endpoint() const {

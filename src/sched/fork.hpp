@@ -11,8 +11,8 @@
 //        fork, is forgotten there (on_fork).
 //   FK3  The parent notices nothing: the child touches no thread of it, none of its descriptors but to close its own copies, and
 //        writes to its memory nowhere.
-//   FK4  A socket that others used at the fork is the child's own copy, with the handle alone: its use and its close wait for
-//        nobody, and shut nothing down, since the connection is the parent's, too. Counts of users and of threads in poll(2)
+//   FK4  A socket or another descriptor that others used at the fork is the child's own copy, with the handle alone: its use and its close wait for
+//        nobody, and shut nothing down, since the connection is the parent's, too; a release that was under way leaves it open or closes it. Counts of users and of threads in poll(2)
 //        are put right where the child begins, before anybody looks at them.
 //
 // Rejected: taking every lock of gort before the fork, as libc does with malloc's (the child could do no more: its

@@ -9,13 +9,12 @@
 //       park finds it (the commit's compare-and-swap from kWaiting fails). A wait that ends by
 //       deadline, close or stop may take along an edge that comes at the same time: its caller asks
 //       the kernel before it waits again.
-//   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then
-//       looks at the flags (seq_cst on both sides), so one of the two sees the other.
+//   P2  close and deadline set their flag, then take the Wait out; a fiber sets kWaiting, then looks at the flags (seq_cst on
+//       both sides), so one of the two sees the other.
 //   P3  A descriptor record is never freed while its runtime lives. The kernel's event carries the
 //       record's generation; an event of a former life is dropped (a spurious wake-up at most).
 //   P4  A deadline that moves later leaves its timer where it is; when the timer fires it looks at
-//       the deadline and re-arms itself. So pushing a deadline forward on each request costs a
-//       store.
+//       the deadline and re-arms itself. So pushing a deadline forward on each request costs a store.
 //   P5  A descriptor that is registered with the running runtime and has a deadline has a timer that is
 //       armed for it or earlier; the timer turns the deadline into kPassed before it looks for a Wait.
 //       So a fiber that waits need not read the clock.
@@ -292,7 +291,7 @@ int attach(PollDesc* pd) noexcept {
 }
 
 // A foreign thread asks the kernel itself: it has time, and there may be no runtime. A close wakes it by a shutdown of
-// the socket, which a deadline can not do.
+// the socket, which a deadline can not do, nor a close of what is no socket: for these it looks now and then.
 PollResult wait_thread(PollDesc* pd, Direction& d, PollMode mode) noexcept {
   for (;;) {
     const PollResult now = state_of(pd, d, Clock::read);
@@ -439,13 +438,14 @@ void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept
   arm(pd, static_cast<int>(mode), when_ns);
 }
 
-void netpoll_evict(PollDesc* pd) noexcept {
+void netpoll_evict(PollDesc* pd, Evict how) noexcept {
   const Visitor visit;
   pd->closing.store(true, std::memory_order_seq_cst);  // seq_cst: P2
   chaos_point(ChaosPoint::poll_evicting);
   for (Direction& d : pd->direction) {
     if (G* g = unblock(d, kIdle, WakeCause::closed); g != nullptr) ready(g);
   }
+  if (how == Evict::leaves_open) return;
   // seq_cst: P2, behind the flag. modelled in PollModel.
   if (pd->foreign_waiters.load(std::memory_order_seq_cst) != 0) os::fd_shutdown(pd->fd);
 }

@@ -58,8 +58,10 @@ void netpoll_set_user(PollDesc* pd, void* user, ForgetUsers forget) noexcept;
 void netpoll_set_deadline(PollDesc* pd, PollMode mode, int64_t when_ns) noexcept;
 
 // First half of closing: every present and future wait ends with `closing`. The fd stays open, so
-// its number can not be reused while an operation still holds it. Idempotent.
-void netpoll_evict(PollDesc* pd) noexcept;
+// its number can not be reused while an operation still holds it. Idempotent. A foreign thread that waits hears of it by a shutdown of
+// the socket; if what was opened is to stay usable, or is no socket, at its next look, in kForeignLookNs at most.
+enum class Evict : uint8_t { closes, leaves_open };
+void netpoll_evict(PollDesc* pd, Evict how = Evict::closes) noexcept;
 
 // Second half: deregisters and recycles the record. The caller guarantees that no operation is left
 // (net counts references) and closes the fd afterwards.

@@ -5,9 +5,11 @@
 // might be bound there at its first call, by the loader and under its locks. All are noinline: see syscall.hpp about errno.
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "os/linux/syscall.hpp"
 #include "os/linux/thread.hpp"
@@ -36,6 +38,24 @@ namespace gort::os {
   } else {
     return raw_syscall(SYS_write, fd, buf, n);
   }
+}
+
+// There is no flag for write(2) as MSG_NOSIGNAL is one for send(2), and the signal's action is the program's. So the signal is
+// blocked meanwhile, and taken back: it is sent to the thread that writes, where sigtimedwait looks first. Where the program itself
+// blocks SIGPIPE and one is pending, ours is left beside it: nobody can tell them apart.
+long pipe_write(int fd, const void* buf, size_t n) noexcept {
+  constexpr uint64_t kPipe = signal_bit(SIGPIPE);
+  uint64_t before = 0;
+  rtsigprocmask(SIG_BLOCK, &kPipe, &before);
+  uint64_t pending = 0;
+  if ((before & kPipe) != 0) raw_syscall(SYS_rt_sigpending, &pending, sizeof pending);
+  const long put = fd_write(fd, buf, n);
+  if (put == -EPIPE && (pending & kPipe) == 0) {
+    constexpr timespec kNow{};
+    raw_syscall(SYS_rt_sigtimedwait, &kPipe, nullptr, &kNow, sizeof kPipe);
+  }
+  if ((before & kPipe) == 0) rtsigprocmask(SIG_UNBLOCK, &kPipe, nullptr);
+  return put;
 }
 
 // Once only: after EINTR Linux has closed the descriptor, and its number may already be another's.

@@ -255,6 +255,32 @@ void reference_meets_close() {
   check_closed();
 }
 
+// FD5: a release meets a close, and a read.
+void release_meets_close() {
+  MsWorld world(2);
+  Fd* fd = open_socket();
+  bool released = false;
+  MsFiber a([&] {
+    released = fd->release();
+    check(!released || ModelSocket::is_open(kFd), "FD5: it is left to who has released it");
+  });
+  MsFiber b([fd] {
+    std::byte b;
+    check(fd->read_some(&b, 1) == -ECANCELED, "FD2: the end is not lost");
+    fd->close();
+  });
+  world.put(0, a);
+  world.put(1, b);
+  world.start();
+  fd->close();
+  a.join();
+  b.join();
+  check(released == ModelSocket::is_open(kFd), "FD5: one of them");
+  world.finish();
+  fd->destroy();
+  check(released == ModelSocket::is_open(kFd), "FD5: nor does the handle's end close it");
+}
+
 TEST(FdModel, Turns) {
   expect_right_so_far(turns, 10'000);
 }
@@ -282,11 +308,14 @@ TEST(FdModel, TurnWithoutWaiter) {
 TEST(FdModel, ReferenceMeetsClose) {
   expect_right_so_far(reference_meets_close, 10'000);
 }
+TEST(FdModel, ReleaseMeetsClose) {
+  expect_right_so_far(release_meets_close, 10'000);
+}
 
 TEST(FdModel, Mutants) {
   std::vector<model::Program> programs;
   for (const auto& p : {turns, short_reads, close_meets_reads, close_meets_both, woken_destroys,
-                        two_close, stop_meets_turn, reference_meets_close}) {
+                        two_close, stop_meets_turn, reference_meets_close, release_meets_close}) {
     programs.push_back({{.random_runs = 1'000}, p});
   }
   programs.push_back({{.random_runs = 150'000}, turn_without_waiter});

@@ -98,6 +98,11 @@ long sock_send(int fd, const void*, size_t n) noexcept {
   return static_cast<long>(n);
 }
 
+// Pipes and other descriptors: no model has any.
+long pipe_write(int, const void*, size_t) noexcept {
+  return -EAGAIN;
+}
+
 int poll_fd(int fd, FdWait what, int64_t ns) noexcept {
   const int64_t until = ModelKernel::now_ns() + std::max<int64_t>(ns, 0);
   const uint32_t wanted = what == FdWait::read ? kReadable | kShut : kShut;

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <fstream>
 #include <string>
 #include <thread>
 
@@ -77,14 +76,6 @@ TEST(ForeignAlone, DeadlineWithoutRuntime) {
   std::error_code ec;
   (void)listener.accept(ec);
   EXPECT_EQ(ec, std::errc::timed_out);
-}
-
-bool sleeps(pid_t thread) {
-  std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
-  std::string text;
-  std::getline(in, text);
-  const size_t name_end = text.rfind(')');
-  return name_end != std::string::npos && text.substr(name_end + 2, 1) == "S";
 }
 
 // The deadline is set, in the future or in the past, once the thread is in poll(2).

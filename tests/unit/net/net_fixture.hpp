@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -60,6 +61,15 @@ inline Pair connected_pair() {
 // Lets every other fiber run until it waits (with one proc; with more, most likely).
 inline void let_others_run() {
   for (int i = 0; i < 100; ++i) gort::yield();
+}
+
+// Whether a thread waits in the kernel.
+inline bool sleeps(pid_t thread) {
+  std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string text;
+  std::getline(in, text);
+  const size_t name_end = text.rfind(')');
+  return name_end != std::string::npos && text.substr(name_end + 2, 1) == "S";
 }
 
 inline std::string read_string(tcp_stream& s, size_t n) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstring>
 
@@ -49,6 +50,38 @@ TEST(Pipe, AWriteGoesPastLibc) {
   const char byte = 0;
   EXPECT_EQ(fd_write(-1, &byte, 1), -EBADF);
   EXPECT_EQ(errno, 77);
+}
+
+bool is_pending(int sig) {
+  sigset_t set;
+  ::sigpending(&set);
+  return ::sigismember(&set, sig) == 1;
+}
+
+// What nobody reads ends the process otherwise, or calls the program's handler.
+TEST(Pipe, AWriteThatNobodyReadsRaisesNoSignal) {
+  int fds[2];
+  ASSERT_EQ(pipe2(fds, 0), 0);
+  fd_close(fds[0]);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(pipe_write(fds[1], "x", 1), -EPIPE);
+  uint64_t mask = 0;
+  rtsigprocmask(SIG_BLOCK, nullptr, &mask);
+  EXPECT_EQ(mask & signal_bit(SIGPIPE), 0U);
+
+  constexpr uint64_t kPipe = signal_bit(SIGPIPE);
+  rtsigprocmask(SIG_BLOCK, &kPipe, nullptr);
+  EXPECT_EQ(pipe_write(fds[1], "x", 1), -EPIPE);
+  EXPECT_FALSE(is_pending(SIGPIPE));
+  raise(SIGPIPE);  // the program's own stays where it is
+  EXPECT_EQ(pipe_write(fds[1], "x", 1), -EPIPE);
+  EXPECT_TRUE(is_pending(SIGPIPE));
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  int sig = 0;
+  EXPECT_EQ(::sigwait(&set, &sig), 0);
+  rtsigprocmask(SIG_UNBLOCK, &kPipe, nullptr);
+  fd_close(fds[1]);
 }
 
 TEST(Eventfd, CountsAndNeverBlocks) {

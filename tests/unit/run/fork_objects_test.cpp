@@ -1,4 +1,5 @@
 // What the child of a fork may do with timers and sockets that its parent has made, and goes on using (FK1, FK4).
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -152,6 +153,28 @@ TEST_P(ForkObjects, AConnectionGoesOnBesideTheChild) {
     EXPECT_EQ(got, 'b');
     near.write("a");
     EXPECT_EQ(other.get(), 'a');
+  });
+}
+
+// FK3, FK4: O_NONBLOCK belongs to what was opened, which is the parent's, too.
+TEST_P(ForkObjects, ADescriptorThatTheChildReleasesStaysAsTheParentNeedsIt) {
+  if (test::kSanitizers) GTEST_SKIP() << "a sanitizer looks for leaks at exit()";
+  there([] {
+    auto ends = gort::pipe();
+    auto waits = spawn([&] {
+      char byte = 0;
+      return ends.reader.read_some(std::span<char>(&byte, 1)) == 1 ? byte : '?';
+    });
+    yield();
+    const ChildEnd end = in_child([&] {
+      const int number = ends.reader.release();
+      return passes([&] { EXPECT_NE(::fcntl(number, F_GETFL) & O_NONBLOCK, 0); });
+    });
+    EXPECT_TRUE(end.exited(0)) << end;
+    EXPECT_NE(::fcntl(ends.reader.native_handle(), F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_FALSE(waits.done());
+    ends.writer.write("a");
+    EXPECT_EQ(waits.get(), 'a');
   });
 }
 
