@@ -27,6 +27,8 @@ using namespace std::chrono_literals;
 
 constexpr int kMost = 6;
 
+// Each goes round once at least, however late its turn comes.
+
 void pairs(const test::StressClock& clock, std::atomic<uint64_t>& done) {
   chan<uint64_t> there;
   chan<uint64_t> back(1);
@@ -34,30 +36,32 @@ void pairs(const test::StressClock& clock, std::atomic<uint64_t>& done) {
     for (const uint64_t n : there) back.send(n + 1);
     back.close();
   });
-  for (uint64_t n = 0; clock.running(); ++n) {
+  uint64_t n = 0;
+  do {
     there.send(n);
     EXPECT_EQ(back.recv(), n + 1);
     done.fetch_add(1, std::memory_order_relaxed);
-  }
+    ++n;
+  } while (clock.running());
   there.close();
   other.join();
 }
 
 void hog(const test::StressClock& clock, std::atomic<uint64_t>& done) {
-  while (clock.running()) {
+  do {
     test::burn_here(15);
     done.fetch_add(1, std::memory_order_relaxed);
     yield();
-  }
+  } while (clock.running());
 }
 
 void sleeper(const test::StressClock& clock, std::atomic<uint64_t>& done) {
-  while (clock.running()) {
+  do {
     const auto due = std::chrono::steady_clock::now() + 700us;
     sleep_until(due);
     EXPECT_GE(std::chrono::steady_clock::now(), due);
     done.fetch_add(1, std::memory_order_relaxed);
-  }
+  } while (clock.running());
 }
 
 void socket_pair(const test::StressClock& clock, std::atomic<uint64_t>& done) {
@@ -73,24 +77,24 @@ void socket_pair(const test::StressClock& clock, std::atomic<uint64_t>& done) {
     auto stream = net::tcp_stream::connect("127.0.0.1", listener.local_endpoint().port());
     const std::array<std::byte, 1> one{};
     std::array<std::byte, 1> answer{};
-    while (clock.running()) {
+    do {
       stream.write(std::span<const std::byte>(one));
       EXPECT_EQ(stream.read_some(std::span(answer)), 1U);
       done.fetch_add(1, std::memory_order_relaxed);
-    }
+    } while (clock.running());
   }
   server.join();
 }
 
 void blocker(const test::StressClock& clock, std::atomic<uint64_t>& done) {
-  while (clock.running()) {
+  do {
     blocking([] { std::this_thread::yield(); });
     done.fetch_add(1, std::memory_order_relaxed);
-  }
+  } while (clock.running());
 }
 
 void breeder(const test::StressClock& clock, std::atomic<uint64_t>& done) {
-  while (clock.running()) {
+  do {
     std::atomic<int> children{0};
     std::vector<task<void>> tasks;
     for (int i = 0; i < 50; ++i) {
@@ -99,12 +103,12 @@ void breeder(const test::StressClock& clock, std::atomic<uint64_t>& done) {
     for (auto& t : tasks) t.join();
     EXPECT_EQ(children.load(std::memory_order_relaxed), 50);
     done.fetch_add(1, std::memory_order_relaxed);
-  }
+  } while (clock.running());
 }
 
 // Two fibers take turns to add, under a mutex that was made when there may have been one P, or several (H1).
 void sharers(const test::StressClock& clock, std::atomic<uint64_t>& done) {
-  while (clock.running()) {
+  do {
     mutex m;
     int sum = 0;  // protected by m
     chan<int> order(2);
@@ -122,7 +126,7 @@ void sharers(const test::StressClock& clock, std::atomic<uint64_t>& done) {
     b.join();
     EXPECT_EQ(sum, 200);
     done.fetch_add(1, std::memory_order_relaxed);
-  }
+  } while (clock.running());
 }
 
 class ProcsStress : public test::SchedulerTest {};

@@ -95,10 +95,10 @@ class Resources {
     EXPECT_EQ(num_fibers(), 0U);
     EXPECT_EQ(procs(), 0);
     EXPECT_EQ(entries_of("/proc/self/fd"), fds_) << "descriptors were leaked";
-    // A thread that has been joined may stand in /proc for a moment longer.
+    // A thread that has been joined may stand in /proc for a moment longer, also when we counted first.
     const int64_t end = now_ns() + std::chrono::nanoseconds(kPatience).count();
     while (entries_of("/proc/self/task") > threads_ && now_ns() < end) std::this_thread::yield();
-    EXPECT_EQ(entries_of("/proc/self/task"), threads_) << "threads were leaked";
+    EXPECT_LE(entries_of("/proc/self/task"), threads_) << "threads were leaked";
   }
 
  private:

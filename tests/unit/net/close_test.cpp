@@ -8,6 +8,7 @@
 #include "gort/blocking.hpp"
 #include "gort/errors.hpp"
 #include "net/net_fixture.hpp"
+#include "sync/sync_fixture.hpp"
 
 namespace gort::net::testing {
 namespace {
@@ -92,8 +93,12 @@ TEST_P(Close, OfAReaderInsideBlocking) {
       (void)p.server.read_some(std::span<char>(&c, 1));
       return c;
     };
-    auto first = gort::spawn(read_one);
-    let_others_run();
+    test::Waiter has_the_turn;
+    auto first = gort::spawn([&] {
+      has_the_turn.about_to_wait();
+      return read_one();
+    });
+    has_the_turn.until_it_waits();
     auto second = gort::spawn([&] { return gort::blocking(read_one); });
     let_others_run();
     p.client.write("a");

@@ -69,9 +69,7 @@ TEST_P(Limits, NoDescriptorLeftOnAccept) {
     auto client = tcp_stream::connect(listener.local_endpoint());
     std::error_code errors[3];
     {
-      const int first_free = ::dup(0);
-      ::close(first_free);
-      const DescriptorLimit none(static_cast<rlim_t>(first_free));
+      const DescriptorLimit none(3);  // those of the process's beginning are open
       for (std::error_code& ec : errors) EXPECT_FALSE(listener.accept(ec).is_open());
     }
     // Here, since UBSan's look at a virtual call takes a pipe.

@@ -171,7 +171,7 @@ TEST(Profile, ReachesAHogThatRunsAlready) {
   });
   profiler.join();
   profile::cpu_stop();
-  expect_about(file.read().of_fiber("main"), 30);
+  expect_about(file.read().with(address_of(burn_one)), 30);
 }
 
 // PF4: from the burning function to the fiber's first frame, and no further.

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <deque>
 #include <functional>
@@ -25,6 +26,18 @@ inline std::string backend_obstacle(ThreadBackend backend) {
   std::string why = clone_obstacle(thread_surroundings());
   if (why.empty()) glibc_thread_learn(why);
   return why;
+}
+
+// A thread is counted for a moment after it could be joined: until the kernel knows its number no more.
+inline void await_gone(int tid) {
+  while (tgkill(tid, 0) != -ESRCH) osyield();
+}
+
+// Waits for a thread's end, and until it is counted no more.
+inline void destroy(mOS& os) {
+  const int tid = os.tid.load(std::memory_order_relaxed);
+  mdestroy(os);
+  if (tid != 0) await_gone(tid);
 }
 
 // Threads that run a function after minit(); the destructor waits for them.
@@ -48,7 +61,7 @@ class Threads {
   }
 
   void join() {
-    for (One& one : threads_) mdestroy(one.os);
+    for (One& one : threads_) destroy(one.os);
     threads_.clear();
   }
 

@@ -197,11 +197,10 @@ TEST_P(Thread, MayBeDestroyedBeforeItsCreatorHasReturned) {
 
 TEST_P(Thread, ManyThreadsAtATime) {
   constexpr int kMany = 100;
-  const int before = count_threads();
   Threads threads(GetParam());
   std::latch all(kMany + 1);
   for (int i = 0; i < kMany; ++i) ASSERT_EQ(threads.start([&] { all.arrive_and_wait(); }), 0);
-  EXPECT_GE(count_threads(), before + kMany);
+  EXPECT_GE(count_threads(), 1 + kMany);
   all.arrive_and_wait();
 }
 
@@ -270,7 +269,7 @@ TEST_P(Thread, EagainIsReportedLeavesNothingAndPasses) {
     mOS os;
     const auto start = [](void* arg) { minit(*static_cast<mOS*>(arg)); };
     if (newosproc_on(backend, os, start, &os, 0) != 0) return false;  // warms every cache
-    mdestroy(os);
+    destroy(os);
     const int threads = count_threads();
     const uint64_t mask = current_mask();
     if (!forbid_threads()) return false;
@@ -410,7 +409,9 @@ TEST(ThreadChoice, EverySurroundingThatForbidsCloneIsNamed) {
 }
 
 TEST(ThreadCount, FollowsThreads) {
-  std::thread([] {}).join();  // a sanitizer's own thread starts with the first one
+  std::atomic<int> first{0};
+  std::thread([&] { first = gettid(); }).join();  // a sanitizer's own thread starts with it
+  await_gone(first);
   const int before = count_threads();
   ASSERT_GE(before, 1);
   Threads threads(ThreadBackend::pthread);
@@ -422,10 +423,9 @@ TEST(ThreadCount, FollowsThreads) {
 
 // D3: no thread is missed because another one ends in the meantime.
 TEST(ThreadCount, IsNeverTooLow) {
-  // A thread is counted for a moment after it could be joined.
   std::atomic<int> first{0};
   std::thread([&] { first = gettid(); }).join();
-  while (tgkill(first, 0) != -ESRCH) osyield();
+  await_gone(first);
   const int before = count_threads();
   std::atomic<bool> over{false};
   std::atomic<int> generation{0};

@@ -270,18 +270,15 @@ TEST_P(Fork, SignalsOfTheParentAreNotTheChilds) {
 TEST_P(Fork, TheParentGoesOn) {
   there([] {
     std::atomic<bool> over{false};
-    std::vector<task<uint64_t>> others;
+    std::atomic<uint64_t> rounds[4] = {};
+    std::vector<task<void>> others;
     for (int i = 0; i < 2; ++i) {
-      others.push_back(spawn([&over] {
-        uint64_t n = 0;
+      others.push_back(spawn([&over, &n = rounds[i]] {
         while (!over.load(std::memory_order_relaxed)) ++n;
-        return n;
       }));
     }
-    others.push_back(spawn([&over] {
-      uint64_t n = 0;
+    others.push_back(spawn([&over, &n = rounds[2]] {
       for (; !over; ++n) sleep_for(100us);
-      return n;
     }));
     auto listener = net::tcp_listener::listen("127.0.0.1", 0);
     auto server = spawn([&listener] {
@@ -289,22 +286,23 @@ TEST_P(Fork, TheParentGoesOn) {
       char c;
       while (peer.read_some(std::span<char>(&c, 1)) != 0) peer.write(std::string_view(&c, 1));
     });
-    others.push_back(spawn([&over, at = listener.local_endpoint()] {
+    others.push_back(spawn([&over, &n = rounds[3], at = listener.local_endpoint()] {
       auto stream = net::tcp_stream::connect("127.0.0.1", at.port());
-      uint64_t n = 0;
       for (char c = 'x'; !over; ++n) {
         stream.write(std::string_view(&c, 1));
         if (stream.read_some(std::span<char>(&c, 1)) != 1) break;
       }
-      return n;
     }));
     const int forks = test::many(100);
     for (int i = 0; i < forks; ++i) {
       const ChildEnd end = in_child([i] { return i % 2 == 0 ? 0 : (::_exit(0), 1); });
       ASSERT_TRUE(end.exited(0)) << end;
     }
+    for (const auto& n : rounds) {
+      test::until([before = n.load(), &n] { return n != before; });
+    }
     over = true;
-    for (auto& t : others) EXPECT_GT(t.get(), 0U);
+    for (auto& t : others) t.join();
     server.join();
   });
 }
@@ -312,10 +310,9 @@ TEST_P(Fork, TheParentGoesOn) {
 // They share the parent's memory until exec, and are not told of by pthread_atfork.
 TEST_P(Fork, SystemPopenPosixSpawnAndVfork) {
   there([] {
-    auto beside = spawn([](const std::stop_token& token) {
-      uint64_t n = 0;
-      while (!token.stop_requested()) ++n;
-      return n;
+    std::atomic<uint64_t> rounds{0};
+    auto beside = spawn([&rounds](const std::stop_token& token) {
+      while (!token.stop_requested()) ++rounds;
     });
     for (int i = 0; i < 20; ++i) {
       const int status = std::system("exit 3");
@@ -343,8 +340,9 @@ TEST_P(Fork, SystemPopenPosixSpawnAndVfork) {
       EXPECT_FALSE(after_fork);
       yield();
     }
+    test::until([&, before = rounds.load()] { return rounds != before; });
     beside.request_stop();
-    EXPECT_GT(beside.get(), 0U);
+    beside.join();
   });
 }
 

@@ -42,15 +42,17 @@ TEST(Preempt, RefusesASliceThatIsTooShort) {
   EXPECT_THROW(run(options{.slice = 99us}, [] {}), std::invalid_argument);
 }
 
-// How often two fibers that never give way take turns on one P in `time`.
+// How often two fibers that never give way take turns on one P in `time`, of the processor: others may be busy, too.
 int turns_of_two_hogs(const options& o, std::chrono::milliseconds time) {
   std::atomic<int> turns{0};
   run(o, [&] {
     std::atomic<int> last{-1};
-    const auto end = steady_clock::now() + time;
+    const int64_t end_ns = test::cpu_ns() + std::chrono::nanoseconds(time).count();
     const auto hog = [&](int me) {
-      while (steady_clock::now() < end) {
-        if (last.exchange(me, std::memory_order_relaxed) != me) turns.fetch_add(1);
+      while (test::cpu_ns() < end_ns) {
+        for (int i = 0; i < 10'000; ++i) {  // the look is a system call
+          if (last.exchange(me, std::memory_order_relaxed) != me) turns.fetch_add(1);
+        }
       }
     };
     task<void> other = spawn(hog, 1);

@@ -168,23 +168,24 @@ TEST(ProcsAlone, TimersOfThoseThatRest) {
   run(options{.procs = 2}, [] {
     constexpr int kSleepers = 8;
     constexpr auto kSleep = 60ms;
-    std::atomic<int> asleep{0};
+    std::atomic<int> begun{0};
+    std::atomic<int> ended{0};
     std::atomic<int64_t> latest_ns{0};
     std::vector<task<void>> sleepers;
     for (int i = 0; i < kSleepers; ++i) {
       sleepers.push_back(spawn([&] {
         const int64_t due = test::now_ns() + std::chrono::nanoseconds(kSleep).count();
-        asleep.fetch_add(1);
+        begun.fetch_add(1);
         sleep_for(kSleep);
         const int64_t late = test::now_ns() - due;
         if (late > latest_ns.load()) latest_ns.store(late);
-        asleep.fetch_sub(1);
+        ended.fetch_add(1);
       }));
     }
-    EXPECT_TRUE(test::spin_until([&] { return asleep.load() == kSleepers; }));
+    EXPECT_TRUE(test::spin_until([&] { return begun.load() == kSleepers; }));
     set_procs(1);
     test::burn_here(400);
-    EXPECT_EQ(asleep.load(), 0) << "nobody has looked after their timers";
+    EXPECT_EQ(ended.load(), kSleepers) << "nobody has looked after their timers";
     EXPECT_LT(latest_ns.load(), 150'000'000);
     for (auto& s : sleepers) s.join();
   });

@@ -63,7 +63,9 @@ TEST_P(Stop, EndsAJoin) {
 
 TEST_P(Stop, IsThrownOnceAndTheTokenStays) {
   in_fibers([] {
-    auto t = spawn([](const std::stop_token& token) {
+    std::atomic<bool> requested{false};
+    auto t = spawn([&](const std::stop_token& token) {
+      test::until([&] { return requested.load(); });
       int n = 0;
       for (int i = 0; i < 5; ++i) n += throws_stopped([] { sleep_for(200us); }) ? 1 : 0;
       EXPECT_TRUE(token.stop_requested());
@@ -72,6 +74,7 @@ TEST_P(Stop, IsThrownOnceAndTheTokenStays) {
     });
     t.request_stop();
     t.request_stop();
+    requested = true;
     EXPECT_EQ(t.get(), 1);
   });
 }

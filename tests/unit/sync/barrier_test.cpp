@@ -60,7 +60,7 @@ TEST_P(Barrier, MisuseThrowsAndChangesNothing) {
 TEST_P(Barrier, IsNotCancellable) {
   in_fibers([] {
     barrier b(3);
-    int out = 0;
+    std::atomic<int> out{0};
     auto waits = spawn([&] {
       b.wait(b.arrive());
       ++out;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <limits>
 #include <stdexcept>
 #include <thread>
@@ -45,7 +46,7 @@ TEST_P(Latch, MisuseThrowsAndChangesNothing) {
 TEST_P(Latch, IsNotCancellable) {
   in_fibers([] {
     latch l(2);
-    int out = 0;
+    std::atomic<int> out{0};
     auto waits = spawn([&] {
       l.wait();
       ++out;

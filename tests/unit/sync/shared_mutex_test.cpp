@@ -119,11 +119,11 @@ TEST_P(SharedMutex, AWriterWhoGivesUpLetsInThoseBehindHim) {
     shared_timed_mutex m;
     m.lock_shared();
     auto writer = spawn([&] { EXPECT_FALSE(m.try_lock_for(20ms)); });
-    until_waiters(&m, 1);
+    until([&] { return test::waiters(&m) == 1 || writer.done(); });
     std::vector<task<void>> readers;
     for (size_t i = 0; i < 3; ++i) {
       readers.push_back(spawn([&] { const std::shared_lock lock(m); }));
-      until([&, i] { return test::waiters(&m) == i + 2 || writer.done(); });
+      until([&, i] { return test::waiters(&m) == i + 2 || (writer.done() && readers[i].done()); });
     }
     auto last = spawn([&] { const std::unique_lock lock(m); });
     for (auto& t : readers) t.join();

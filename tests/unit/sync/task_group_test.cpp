@@ -289,6 +289,7 @@ TEST_P(TaskGroup, AFailureIsThrownWhenAllHaveEnded) {
 TEST_P(TaskGroup, ALimitedJoinHandsARequestOnAndThrowsIt) {
   in_fibers([] {
     chan<int> go_on;
+    std::atomic<bool> requested{false};
     task<void> joiner = spawn([&] {
       task_group g;
       std::atomic<bool> asked{false};
@@ -300,14 +301,16 @@ TEST_P(TaskGroup, ALimitedJoinHandsARequestOnAndThrowsIt) {
         }
         (void)go_on.recv();
       });
+      test::until([&] { return requested.load(); });
       EXPECT_FALSE(g.join_for(0s)) << "a request does not matter to who only asks";
       EXPECT_FALSE(asked);
       EXPECT_THROW((void)g.join_for(10ms), stopped);
-      EXPECT_TRUE(asked);
+      test::until([&] { return asked.load(); });
       go_on.close();
       EXPECT_TRUE(g.join_for(1h)) << "once";
     });
     joiner.request_stop();
+    requested = true;
     joiner.get();
   });
 }
