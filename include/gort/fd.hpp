@@ -16,9 +16,12 @@
 
 namespace gort {
 
-namespace net::detail {
+namespace net {
+namespace detail {
 class Fd;
 }
+class tcp_stream;
+}  // namespace net
 struct pipe_ends;
 
 // A descriptor that reads and writes: an end of a pipe, a FIFO, a terminal, an eventfd, timerfd, signalfd, inotify, a
@@ -95,21 +98,17 @@ class GORT_API fd {
   // For options that have no call here; -1 without a descriptor. It stays non-blocking and ours.
   [[nodiscard]] int native_handle() const noexcept;
 
- protected:
-  // Of a handle that is one more special: what it has opened.
-  explicit fd(net::detail::Fd* opened) noexcept : fd_(opened) {}
-  // nullptr: no descriptor.
-  [[nodiscard]] net::detail::Fd* shared() const noexcept { return fd_; }
-
  private:
   friend pipe_ends pipe(std::error_code& ec);
+  friend class net::tcp_stream;
+  explicit fd(net::detail::Fd* opened) noexcept : fd_(opened) {}
   net::detail::Fd* fd_ = nullptr;
 };
 
 // What is written into one end comes out of the other.
 struct GORT_API pipe_ends {
-  fd reader;
-  fd writer;
+  fd reader;  // reads 0 bytes once the writer, and every copy of it, is closed
+  fd writer;  // fails with broken_pipe once the reader, and every copy of it, is closed
 };
 
 // A pipe of the operating system, close-on-exec: between fibers and child processes or foreign libraries. Between fibers alone

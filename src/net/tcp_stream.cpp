@@ -18,7 +18,7 @@ using detail::settle;
 using detail::SockAddr;
 
 void tcp_stream::shutdown_write(std::error_code& ec) {
-  (void)settle(shared() == nullptr ? kNoSocket : shared()->with(sys::shutdown_write), ec);
+  (void)settle(fd_ == nullptr ? kNoSocket : fd_->with(sys::shutdown_write), ec);
 }
 
 void tcp_stream::shutdown_write() {
@@ -31,7 +31,7 @@ void tcp_stream::set_no_delay(bool on, std::error_code& ec) {
   const auto set = [on](int fd) {
     return sys::set_option(fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
   };
-  (void)settle(shared() == nullptr ? kNoSocket : shared()->with(set), ec);
+  (void)settle(fd_ == nullptr ? kNoSocket : fd_->with(set), ec);
 }
 
 void tcp_stream::set_no_delay(bool on) {
@@ -39,11 +39,11 @@ void tcp_stream::set_no_delay(bool on) {
 }
 
 endpoint tcp_stream::local_endpoint(std::error_code& ec) const {
-  return detail::address_of(shared(), sys::local_address, ec);
+  return detail::address_of(fd_, sys::local_address, ec);
 }
 
 endpoint tcp_stream::remote_endpoint(std::error_code& ec) const {
-  return detail::address_of(shared(), sys::remote_address, ec);
+  return detail::address_of(fd_, sys::remote_address, ec);
 }
 
 endpoint tcp_stream::local_endpoint() const {

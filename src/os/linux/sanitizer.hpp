@@ -46,6 +46,12 @@ inline void tsan_release([[maybe_unused]] void* order) noexcept {
 #endif
 }
 
+#if defined(GORT_OS_TSAN)
+inline constexpr bool kUnderTsan = true;
+#else
+inline constexpr bool kUnderTsan = false;
+#endif
+
 // Memory that is about to be unmapped: whoever maps something at this address next must not find
 // the red zones of fibers that lived there. A whole slab's shadow is dropped (zero means usable)
 // rather than written, which would make 8 MiB resident.
