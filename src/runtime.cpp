@@ -193,6 +193,7 @@ void release(Sched& s) noexcept {
 
 // sysmon, and with preemption the thread that makes spares. Both, or none and -errno.
 int start_watchmen(Sched& s) noexcept {
+  os::learn_places();  // PC3: before the program's code runs
   int error = start_sysmon();
   if (error != 0 || s.tick_ns == 0) return error;
   error = start_spares();

@@ -67,7 +67,7 @@ struct Place {
   CpuMask mask;
 };
 int getcpu() noexcept;         // of the caller; -1: unknown
-void learn_places() noexcept;  // once, on a thread that runs no code of the program's
+void learn_places() noexcept;  // once; changes the calling thread's mask for a moment (PC3)
 void pull_here(Place& place, int tid) noexcept;  // by who wakes it next and then sleeps
 void settle_place(Place& place) noexcept;  // by the thread, once awake: it may run anywhere again
 

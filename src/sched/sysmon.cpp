@@ -234,7 +234,6 @@ int64_t next_sleep(Sched& s, const Watch& w, Seen seen, int64_t now, int64_t las
 void sysmon_main(void*) noexcept {
   Sched& s = sched();
   os::minitHouse(s.sysmon_os);
-  os::learn_places();
   Watch watch;
   Pace pace;
   int64_t sleep_ns = kSoonNs;

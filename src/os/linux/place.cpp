@@ -11,6 +11,10 @@
 //   PC2  A mask is put back as it was, if nobody has set another one meanwhile. A thread that may run on all that its
 //        cpuset allows gets the mask of all ones: the kernel keeps a mask that was asked for, and would hold a thread
 //        to the processors of today when the cpuset grows. No thread is taken to where its mask does not let it.
+//   PC3  What a cpuset allows is learnt by asking for all processors, on the thread that calls run(), before the program's code
+//        runs: whatever that sets is set behind it. (sysmon's thread learnt it at first, beside that code; a mask that was set for
+//        all threads at that moment was lost there, and the number of Ps, which follows sysmon's mask, stayed what it was.)
+//        From outside of the process a mask may still be set within these microseconds, or those of pull_here(), and be lost.
 //
 // Rejected: a wake-up through a pipe, which tells the kernel that the waker will sleep (it gained nothing: 2,630 to 2,740
 // units of work with it, 2,430 to 2,720 with a futex, 2,890 to 2,950 so); threads that stay on one processor each (what
@@ -69,7 +73,9 @@ void learn_places() noexcept {
   // relaxed: one thread calls this at a time; a second runtime finds it done.
   if (pulling.load(std::memory_order_relaxed) != Pulling::unknown) return;
   const bool known = get_mask(0, mine) && set_mask(0, all_ones()) == 0 && get_mask(0, cpuset);
-  const bool back = known && (mine == cpuset || set_mask(0, mine) == 0);
+  CpuMask now;
+  const bool others_have_set_one = known && get_mask(0, now) && now != cpuset;
+  const bool back = known && (mine == cpuset || others_have_set_one || set_mask(0, mine) == 0);
   // release: publishes cpuset.
   pulling.store(back ? Pulling::possible : Pulling::refused, std::memory_order_release);
 }

@@ -227,7 +227,7 @@ TEST(ProcsAlone, TimersOfThoseThatRestWhereALongTurnBegins) {
   });
 }
 
-// RP6: taskset, a cpuset or a cgroup's quota change while the program runs.
+// RP6, PC3: taskset, a cpuset or a cgroup's quota change while the program runs, from its first moment on.
 TEST(ProcsAlone, TheNumberFollowsTheAffinityMask) {
   if (os::settings().procs != 0) GTEST_SKIP() << "GORT_PROCS is set";
   const int before = num_cpus();
