@@ -43,6 +43,14 @@ std::string one_read(fd& from) {
   return {buffer, from.read_some(buffer)};
 }
 
+// The error of a read for which nothing comes.
+std::error_code how_a_read_ends(fd& from) {
+  char b[1];
+  std::error_code how;
+  from.read_some(b, how);
+  return how;
+}
+
 std::string all_of(fd& from) {
   std::string all;
   char buffer[100];
@@ -138,12 +146,7 @@ TEST_P(Descriptor, AWaitEndsByDeadlineStopAndClose) {
     asked.join();
     EXPECT_TRUE(was_stopped);
 
-    auto waits = gort::spawn([&r = reader] {
-      char b[1];
-      std::error_code how;
-      r.read_some(b, how);
-      return how;
-    });
+    auto waits = gort::spawn([&r = reader] { return how_a_read_ends(r); });
     let_others_run();
     reader.close();
     EXPECT_EQ(waits.get(), std::errc::operation_canceled);
@@ -338,12 +341,7 @@ TEST_F(Adopt, ReleaseGivesItBackAsItWas) {
 TEST_P(Descriptor, ReleaseWakesWhoWaits) {
   in_fibers([] {
     auto [reader, writer] = gort::pipe();
-    auto waits = gort::spawn([&r = reader] {
-      char b[1];
-      std::error_code how;
-      r.read_some(b, how);
-      return how;
-    });
+    auto waits = gort::spawn([&r = reader] { return how_a_read_ends(r); });
     let_others_run();
     const int number = reader.release();
     EXPECT_EQ(waits.get(), std::errc::operation_canceled);
@@ -366,9 +364,7 @@ TEST_P(Descriptor, WhomAReleaseWakesDestroysTheHandle) {
       auto handle = std::make_unique<fd>(std::move(reader));
       fd& shared = *handle;
       auto waits = gort::spawn([&] {
-        char b[1];
-        std::error_code how;
-        shared.read_some(b, how);
+        const std::error_code how = how_a_read_ends(shared);
         handle.reset();
         return how;
       });
@@ -387,8 +383,7 @@ class ReadingThread {
   explicit ReadingThread(fd& from)
       : thread_([this, &from] {
           id_ = gettid();
-          char b[1];
-          from.read_some(b, how_);
+          how_ = how_a_read_ends(from);
         }) {
     while (id_ == 0 || !sleeps(id_)) std::this_thread::yield();
   }
