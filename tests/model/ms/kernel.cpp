@@ -186,7 +186,6 @@ char thread_state(int) noexcept {
   return 'S';
 }
 // PC1: two who touch a place at a time are a data race.
-void learn_places() noexcept {}
 void pull_here(Place& place, int) noexcept {
   place.cpu = 1;
 }
